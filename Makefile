@@ -141,16 +141,18 @@ bench:                       ## latency, memory, CPU, requests, sizes as ratios 
 arm64:                       ## cross-compile the agents for arm64
 	hack/install-deps arm64
 	+@$(submake) ARCH=arm64 all
-lint:                        ## gcc -fanalyzer, clang-tidy, clang-format, shellcheck, layers
+lint:                        ## gcc -fanalyzer, clang-tidy, shellcheck, style and layers
 	hack/install-deps lint
-	+@$(submake) -k lint-layers lint-format lint-shell lint-analyzer lint-tidy
+	+@$(submake) -k lint-layers lint-style lint-shell lint-analyzer lint-tidy
 lint-layers:
 	hack/check-layers
-lint-format:
-	clang-format --dry-run -Werror $(SOURCES) $(wildcard pkg/*/*.h cmd/*/*.h test/*/*.h)
+lint-style:
+	hack/check-style
+format:                      ## clang-format on the C files that git sees as changed
+	git diff --name-only HEAD -- '*.c' '*.h' | xargs -r clang-format -i
 lint-shell:
 	shellcheck $(SCRIPTS)
-each_source = printf '%s\n' $(SOURCES) | xargs -P$(shell nproc) -I{} sh -c
+each_source = printf '%s\n' $(filter pkg/% cmd/%,$(SOURCES)) | xargs -P$(shell nproc) -I{} sh -c
 lint-analyzer: | $(LIBS)/lib/.done
 	$(Q)$(each_source) 'gcc $(CPPFLAGS) $(CFLAGS) -fanalyzer -c -o /dev/null {}'
 lint-tidy: | $(LIBS)/lib/.done
@@ -160,5 +162,5 @@ install: all                 ## programs into DESTDIR/PREFIX/bin, licences besid
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/gpucc README.md LICENSE LICENSES/*
 clean:                       ## remove what was built (libraries stay in ~/.cache/gpucc)
 	rm -rf build build-*
-.PHONY: all tests tests-fuzz help demo test check e2e fuzz bench arm64 lint lint-layers lint-format lint-shell \
+.PHONY: all tests tests-fuzz help demo test check e2e fuzz bench arm64 lint format lint-layers lint-style lint-shell \
 	lint-analyzer lint-tidy install clean FORCE

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * replay - the main that a fuzz target gets in ordinary builds: it feeds saved inputs, so every input that
- * once mattered is tried again in each test run, with or without libFuzzer.
- * Usage: fuzz_NAME FILE|DIRECTORY...   Directories are read one level deep.  No input at all is a failure.
+ * replay - the main that a fuzz target gets in ordinary builds: it feeds saved inputs, so every
+ * input that once mattered is tried again in each test run, with or without libFuzzer.
+ * Usage: fuzz_NAME FILE|DIRECTORY...   Directories are read one level deep; no input is a failure.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -60,7 +60,8 @@ static void feed(const char *path, int depth)
 		char full[4096];
 
 		if (names[i]->d_name[0] != '.') {
-			if (snprintf(full, sizeof(full), "%s/%s", path, names[i]->d_name) >= (int)sizeof(full))
+			if (snprintf(full, sizeof(full), "%s/%s", path, names[i]->d_name) >=
+			    (int)sizeof(full))
 				die(path, "path too long");
 			feed(full, depth - 1);
 		}

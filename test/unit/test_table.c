@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* table - that rows reach their test whole: Criterion runs it in another process, where pointers must hold. */
+/* table - rows reach their test whole, though Criterion runs it in another process. */
 #include "table.h"
 #include <string.h>
 
