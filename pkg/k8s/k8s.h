@@ -117,6 +117,8 @@ struct k8s_pair {
 /* A JSON merge patch of these keys and nothing else.  The answer's body is PartialObjectMetadata. */
 struct k8s_node_patch {
 	const char *node;
+	const char *if_version; /* only while the node is still at this version, else ERR_CONFLICT;
+				   NULL: at any */
 	const struct k8s_pair *labels, *annotations;
 	size_t n_labels, n_annotations;
 	uint32_t deadline_ms;
@@ -149,6 +151,8 @@ bool k8s_map_equal(const struct k8s_map *a, const struct k8s_map *b);
 struct k8s_node {
 	bool exists; /* false: deleted, or never there; then all else is empty */
 	const char *name, *uid;
+	const char *version;	/* resourceVersion: what `labels` were read at; others' writes that touch
+				   nothing of ours move it too */
 	struct k8s_map labels, annotations; /* only keys that start with the prefix */
 };
 
@@ -183,6 +187,11 @@ struct k8s_link {
 };
 void k8s_reflector_link(const struct k8s_reflector *r, struct k8s_link *out);
 const struct k8s_node *k8s_reflector_node(const struct k8s_reflector *r); /* NULL before the list */
+
+/* Takes over the node as the answer to a patch of it had it, so that our own writes are seen at once.
+ * Versions compare as numbers: from then on events of the watch that are older are passed over, as is
+ * an answer older than what we have.  Calls on_node before it returns when something changed. */
+int k8s_reflector_offer(struct k8s_reflector *r, struct rd body, struct err *err) MUST_CHECK;
 
 /* --- pods on a node --------------------------------------------------------------------------- */
 
