@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All end-to-end tests of one run: the harness's own first, then the programs."""
+"""All end-to-end tests of one run. Importing a module registers its tests, in this order."""
 
 import sys
 
 import e2e
-import test_cluster  # noqa: F401  (importing a module registers its tests)
+import test_cluster  # noqa: F401
+import test_ccmanager  # noqa: F401
+import test_scale  # noqa: F401
 
 if __name__ == "__main__":
     sys.exit(e2e.main(sys.argv))
