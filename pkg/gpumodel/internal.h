@@ -10,7 +10,6 @@
 #define BAD_READ      0xbadf1100u /* a register that is not there */
 #define BAD_SEC_FAULT 0xbadf0200u
 #define NEVER_US      UINT64_MAX
-#define KNOB_2_DWORDS 2
 
 /* Which register sets a chip has; a bit mask, so that table rows can name several. */
 enum arch {
@@ -34,9 +33,14 @@ struct part {
 	uint16_t device, subdevice;
 	uint32_t class;
 	uint32_t boot_id; /* PMC_BOOT_0 */
-	bool sxm;	  /* on the NVLink fabric */
-	bool no_ppcie, no_cc; /* firmware that does not know these knobs */
-	uint16_t vendor;      /* 0: NVIDIA */
+	uint8_t flags;	  /* enum part_flag */
+};
+
+enum part_flag {
+	P_SXM = 1,	/* on the NVLink fabric */
+	P_NO_PPCIE = 2, /* firmware that does not know these knobs */
+	P_NO_CC = 4,
+	P_FOREIGN = 8, /* not NVIDIA's */
 };
 
 enum knob {
@@ -80,9 +84,12 @@ struct mnoc_port {
 struct device {
 	struct gpumodel_info info;
 	const struct part *part;
+	struct part own_part; /* part points here when it is named by a device id */
+	char part_name[24];
 	uint16_t knob[GPUMODEL_N_KNOBS];
 	uint8_t cc_active, ppcie_active, firewall_active;
-	uint8_t boot_stuck, resetting, held, priv_ring, staged_here, wrote, coupled;
+	bool sxm;
+	uint8_t boot_stuck, resetting, held, priv_ring, staged_here, coupled;
 	uint64_t boot_at_us;	 /* boot complete from then on */
 	uint64_t firewall_at_us; /* Blackwell: BAR0 opens */
 	uint64_t flr_at_us;	 /* an FLR by hand ends; 0: none */
@@ -148,6 +155,7 @@ void device_latch(struct gpumodel *m, struct device *d); /* active modes follow 
 void device_reset_core(struct gpumodel *m, struct device *d, bool flr, uint64_t boots_from_us);
 unsigned device_cc_staged(const struct device *d);
 bool device_ppcie_staged(const struct device *d);
+bool device_unapplied(const struct device *d); /* a reset would change something */
 
 /* chips.c */
 int devices_parse(const char *text, struct gpumodel *m, struct err *err) MUST_CHECK;
