@@ -127,7 +127,7 @@ check:                       ## unit tests, fuzz corpora under ASan and UBSan, p
 	+@$(submake) SAN=1 all tests
 	@hack/check
 e2e:                         ## the release programs against a real kube-apiserver
-	hack/install-deps e2e
+	hack/install-deps build
 	+@$(submake) all
 	test/e2e/run
 fuzz:                        ## libFuzzer on every target, FUZZ_SECONDS (60) each
@@ -159,7 +159,8 @@ lint-tidy: | $(LIBS)/lib/.done
 	$(Q)$(each_source) 'clang-tidy --quiet {} -- $(CPPFLAGS) -std=gnu17 2>/dev/null'
 install: all                 ## programs into DESTDIR/PREFIX/bin, licences beside them
 	install -D -t $(DESTDIR)$(PREFIX)/bin $(BINS)
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/gpucc README.md LICENSE LICENSES/*
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/gpucc README.md LICENSE LICENSES/* $(LIBS)/versions
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/gpucc/copyright $(LIBS)/copyright/*
 clean:                       ## remove what was built (libraries stay in ~/.cache/gpucc)
 	rm -rf build build-*
 .PHONY: all tests tests-fuzz help demo test check e2e fuzz bench arm64 lint format lint-layers lint-style lint-shell \
