@@ -52,12 +52,14 @@ struct http_config {
 };
 
 struct http_response {
-	int status;	 /* 0: there was none */
-	struct rd body;	 /* what there is of it; of a stream only the body of an error status */
+	int status;	/* 0: there was none */
+	struct rd body; /* what there is of it; of a stream only the body of an error status */
 	const char *content_type; /* "" for none */
-	uint64_t retry_after_ms;  /* the server's wish, at most HTTP_RETRY_AFTER_MAX_MS; 0 for none */
+	uint64_t
+		retry_after_ms; /* the server's wish, at most HTTP_RETRY_AFTER_MAX_MS; 0 for none */
 };
 
+typedef void http_on_open(void *arg);
 typedef void http_on_data(void *arg, struct rd bytes);
 /* err->kind is ERR_NONE for a 2xx answer that arrived whole.  Everything is borrowed. */
 typedef void http_on_done(void *arg, const struct http_response *response, const struct err *err);
@@ -72,9 +74,11 @@ struct http_request {
 	const char *path;   /* below the client's url, with its query: "/api/v1/nodes?limit=1" */
 	const char *headers[HTTP_MAX_HEADERS + 1]; /* "Accept: text/plain", ... NULL */
 	struct rd body;
-	size_t max_bytes;     /* of the answer; HTTP_MAX_BYTES */
-	uint32_t deadline_ms; /* for all of it; 30 s, for streams none */
-	uint32_t idle_ms;     /* longest silence after the request was sent; none */
+	size_t max_bytes;      /* of the answer; HTTP_MAX_BYTES */
+	uint32_t deadline_ms;  /* for all of it; 30 s, for streams none */
+	uint32_t open_ms;      /* until a stream's answer begins; 20 s */
+	uint32_t idle_ms;      /* a stream's longest silence from then on; none */
+	http_on_open *on_open; /* a stream's 2xx headers are there */
 	http_on_data *on_data; /* makes it a stream: 2xx bytes go there, without a cap */
 	http_on_done *on_done;
 	void *arg;

@@ -74,8 +74,8 @@ int json_parse(struct rd text, struct json_limits limits, json_t **out, struct e
 static const char *type_name(enum json_field_type type)
 {
 	static const char *const names[] = {
-		[JSON_FIELD_TEXT] = "a string", [JSON_FIELD_STR] = "a string",
-		[JSON_FIELD_INT] = "an integer", [JSON_FIELD_BOOL] = "true or false",
+		[JSON_FIELD_TEXT] = "a string",	   [JSON_FIELD_STR] = "a string",
+		[JSON_FIELD_INT] = "an integer",   [JSON_FIELD_BOOL] = "true or false",
 		[JSON_FIELD_OBJECT] = "an object", [JSON_FIELD_ARRAY] = "an array",
 	};
 

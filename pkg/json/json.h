@@ -28,7 +28,7 @@ struct json_limits {
 	unsigned depth;
 };
 
-#define JSON_LIMITS ((struct json_limits){.bytes = 4 << 20, .values = 200000, .depth = 64})
+#define JSON_LIMITS ((struct json_limits){ .bytes = 4 << 20, .values = 200000, .depth = 64 })
 
 static inline void json_free(json_t *doc)
 {
@@ -42,8 +42,8 @@ int json_parse(struct rd text, struct json_limits limits, json_t **out, struct e
 
 enum json_field_type {
 	JSON_FIELD_TEXT,   /* char[]: a copy; a longer text is an error */
-	JSON_FIELD_STR,    /* const char *: borrowed, without NUL inside */
-	JSON_FIELD_INT,    /* int64_t */
+	JSON_FIELD_STR,	   /* const char *: borrowed, without NUL inside */
+	JSON_FIELD_INT,	   /* int64_t */
 	JSON_FIELD_BOOL,   /* bool */
 	JSON_FIELD_OBJECT, /* json_t *: borrowed */
 	JSON_FIELD_ARRAY,  /* json_t *: borrowed */
@@ -108,7 +108,8 @@ void json_put_object(struct json_put *w);
 void json_put_array(struct json_put *w);
 void json_put_end(struct json_put *w); /* of the innermost object or array */
 void json_put_key(struct json_put *w, const char *key);
-void json_put_str(struct json_put *w, const char *s); /* NULL is null; broken UTF-8 becomes U+FFFD */
+void json_put_str(struct json_put *w,
+		  const char *s); /* NULL is null; broken UTF-8 becomes U+FFFD */
 void json_put_strn(struct json_put *w, const char *s, size_t n);
 void json_put_int(struct json_put *w, int64_t v);
 void json_put_bool(struct json_put *w, bool v);

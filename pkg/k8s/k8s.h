@@ -28,11 +28,12 @@
  * applies wins: kubeconfig, in-cluster (service_host and service_port), env_kubeconfig (which may be
  * a list with colons), home/.kube/config. */
 struct k8s_config_sources {
-	const char *kubeconfig;			 /* --kubeconfig */
-	const char *service_host, *service_port; /* KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT */
-	const char *service_account_dir;	 /* NULL: K8S_SERVICE_ACCOUNT_DIR */
-	const char *env_kubeconfig;		 /* KUBECONFIG */
-	const char *home;			 /* HOME */
+	const char *kubeconfig; /* --kubeconfig */
+	const char *service_host,
+		*service_port;		 /* KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT */
+	const char *service_account_dir; /* NULL: K8S_SERVICE_ACCOUNT_DIR */
+	const char *env_kubeconfig;	 /* KUBECONFIG */
+	const char *home;		 /* HOME */
 };
 
 struct k8s_config;
@@ -44,16 +45,18 @@ int k8s_config_load(const struct k8s_config_sources *sources, struct k8s_config 
 void k8s_config_free(struct k8s_config *c);
 DEFINE_AUTO(struct k8s_config *, k8s_config_free);
 
-const char *k8s_config_origin(const struct k8s_config *c);    /* the file, or the directory */
-const char *k8s_config_server(const struct k8s_config *c);    /* https://... */
-const char *k8s_config_namespace(const struct k8s_config *c); /* the context's or account's, or NULL */
+const char *k8s_config_origin(const struct k8s_config *c); /* the file, or the directory */
+const char *k8s_config_server(const struct k8s_config *c); /* https://... */
+const char *
+k8s_config_namespace(const struct k8s_config *c); /* the context's or account's, or NULL */
 
 /* --- client ----------------------------------------------------------------------------------- */
 
 struct k8s_client;
 
-/* The config is borrowed and must outlive the client.  `field_manager` goes with each write. */
-int k8s_client_new(struct loop *loop, const struct k8s_config *config, const char *user_agent,
+/* The config is borrowed, must outlive the client, and is where a token that rotates is read anew.
+ * `field_manager` goes with each write. */
+int k8s_client_new(struct loop *loop, struct k8s_config *config, const char *user_agent,
 		   const char *field_manager, struct k8s_client **out, struct err *err) MUST_CHECK;
 void k8s_client_free(struct k8s_client *c);
 DEFINE_AUTO(struct k8s_client *, k8s_client_free);
@@ -64,8 +67,8 @@ enum k8s_restart {
 	K8S_RESTART_ERROR_EVENT, /* ERROR event other than 410 */
 	K8S_RESTART_HTTP,	 /* refused with a status code */
 	K8S_RESTART_NETWORK,
-	K8S_RESTART_IDLE,	 /* silent for longer than the server promised to stay */
-	K8S_RESTART_BAD_DATA,	 /* not JSON, not an event, line too long */
+	K8S_RESTART_IDLE,     /* silent for longer than the server promised to stay */
+	K8S_RESTART_BAD_DATA, /* not JSON, not an event, line too long */
 	K8S_N_RESTARTS
 };
 extern const char *const k8s_restart_names[K8S_N_RESTARTS]; /* "end", "gone", ... for metrics */
@@ -92,14 +95,15 @@ typedef void k8s_on_done(void *arg, const struct http_response *response, const 
 
 /* ERR_TRANSIENT and time-outs of one attempt are tried again with backoff, or when the server said
  * (Retry-After), until the deadline; the error is then the last one's.  401 reads the token again
- * and tries once more. */
+ * and tries once more.  Deleting or evicting what is gone already is a success. */
 struct k8s_request {
-	const char *verb;   /* get list patch create delete evict: picks the method, counts in stats */
-	const char *path;   /* "/api/v1/nodes/n1?..." */
-	const char *what;   /* for errors: "patching node n1" */
-	const char *accept; /* NULL: application/json */
-	struct rd body;	    /* JSON; a merge patch for "patch" */
-	size_t max_bytes;   /* of the answer; HTTP_MAX_BYTES */
+	const char
+		*verb; /* get list patch create delete evict: picks the method, counts in stats */
+	const char *path;     /* "/api/v1/nodes/n1?..." */
+	const char *what;     /* for errors: "patching node n1" */
+	const char *accept;   /* NULL: application/json */
+	struct rd body;	      /* JSON; a merge patch for "patch" */
+	size_t max_bytes;     /* of the answer; HTTP_MAX_BYTES */
 	uint32_t deadline_ms; /* all attempts together; 30 s */
 	bool once;	      /* no second attempt */
 	k8s_on_done *on_done; /* NULL: nobody waits */
@@ -129,7 +133,7 @@ int k8s_patch_node(struct k8s_client *c, const struct k8s_node_patch *patch, str
 		   struct err *err) MUST_CHECK;
 
 /* policy/v1 eviction.  A disruption budget in the way (429) is waited for until the deadline, then
- * ERR_TRANSIENT with code 429; a pod that is gone already counts as evicted. */
+ * ERR_TRANSIENT with code 429. */
 int k8s_evict_pod(struct k8s_client *c, const char *ns, const char *name, uint32_t deadline_ms,
 		  k8s_on_done *on_done, void *arg, struct k8s_call **out,
 		  struct err *err) MUST_CHECK;
@@ -151,7 +155,8 @@ bool k8s_map_equal(const struct k8s_map *a, const struct k8s_map *b);
 struct k8s_node {
 	bool exists; /* false: deleted, or never there; then all else is empty */
 	const char *name, *uid;
-	const char *version;	/* resourceVersion: what `labels` were read at; others' writes that touch
+	const char
+		*version; /* resourceVersion: what `labels` were read at; others' writes that touch
 				   nothing of ours move it too */
 	struct k8s_map labels, annotations; /* only keys that start with the prefix */
 };
@@ -189,8 +194,9 @@ void k8s_reflector_link(const struct k8s_reflector *r, struct k8s_link *out);
 const struct k8s_node *k8s_reflector_node(const struct k8s_reflector *r); /* NULL before the list */
 
 /* Takes over the node as the answer to a patch of it had it, so that our own writes are seen at once.
- * Versions compare as numbers: from then on events of the watch that are older are passed over, as is
- * an answer older than what we have.  Calls on_node before it returns when something changed. */
+ * From then on events of the watch that are older are passed over, as is an answer older than what we
+ * have: versions that are numbers compare as such.  Where they are not, nothing is taken over, and the
+ * watch tells.  Calls on_node before it returns when something changed. */
 int k8s_reflector_offer(struct k8s_reflector *r, struct rd body, struct err *err) MUST_CHECK;
 
 /* --- pods on a node --------------------------------------------------------------------------- */
@@ -199,8 +205,8 @@ struct k8s_pod {
 	const char *ns, *name, *uid;
 	const char *owner_kind, *owner_name; /* the controller; "" for none */
 	bool leaving;			     /* has a deletionTimestamp */
-	bool finished;			     /* phase Succeeded or Failed; only with resource_prefix */
-	bool wants_resource;		     /* see resource_prefix */
+	bool finished;	     /* phase Succeeded or Failed; only with resource_prefix */
+	bool wants_resource; /* see resource_prefix */
 	struct k8s_map labels;
 };
 
@@ -241,5 +247,6 @@ DEFINE_AUTO(struct k8s_events *, k8s_events_free);
 
 /* Returns at once; what cannot be sent within a minute is dropped and counted. */
 void k8s_event(struct k8s_events *e, bool warning, const char *reason, const char *message);
-size_t k8s_events_pending(const struct k8s_events *e); /* not yet answered: wait for 0 before exit */
+size_t
+k8s_events_pending(const struct k8s_events *e); /* not yet answered: wait for 0 before exit */
 uint64_t k8s_events_dropped(const struct k8s_events *e, struct err *last);

@@ -18,6 +18,7 @@
 
 #define YAML_MAX_BYTES (1 << 20)
 #define YAML_MAX_NODES 20000
+#define YAML_MAX_KEYS  1000 /* in one map */
 #define YAML_MAX_DEPTH 32
 
 enum yaml_kind { YAML_SCALAR, YAML_LIST, YAML_MAP };
@@ -29,7 +30,7 @@ struct yaml {
 	char *text;    /* scalar; never NULL there */
 	char *key;     /* when its parent is a map */
 	struct yaml *child, *next;
-	const char *file; /* the name given to yaml_parse(), kept by the root */
+	char *file; /* the name given to yaml_parse(); the root's */
 };
 
 int yaml_parse(const char *file, struct rd text, struct yaml **out, struct err *err) MUST_CHECK;
@@ -48,7 +49,7 @@ int yaml_error(struct err *err, const struct yaml *n, const char *fmt, ...) PRIN
 enum yaml_field_type {
 	YAML_FIELD_STR,	     /* const char *: borrowed; any scalar is text */
 	YAML_FIELD_BOOL,     /* bool: true or false, not in quotes */
-	YAML_FIELD_U64,      /* uint64_t: decimal */
+	YAML_FIELD_U64,	     /* uint64_t: decimal */
 	YAML_FIELD_DURATION, /* uint64_t: milliseconds, written as 10s, 5m */
 	YAML_FIELD_LIST,     /* const struct yaml *: borrowed */
 	YAML_FIELD_MAP,	     /* const struct yaml *: borrowed */
