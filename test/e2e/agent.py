@@ -7,21 +7,20 @@ import os
 import pathlib
 import signal
 import socket
+import subprocess
 import threading
 import time
 
 import e2e
 from e2e import MODE, READY, STATE
-
-# What cc.ready.state says for a mode that is in force, on a host that may run confidential VMs.
-READY_FOR = {"on": "true", "ppcie": "true", "off": "false", "devtools": ""}
+from simlib import BIN, READY_FOR, SIM_BIN, finish, free_port, run, start, tail, wait_until, wanted_pair
 
 
 def need(*programs):
     """Skips a test whose programs are not built; tests that ran `make` before never are."""
     for program in programs:
-        if not (e2e.BIN / program).exists():
-            raise e2e.Skip(f"{e2e.BIN / program} is not built")
+        if not program.exists():
+            raise e2e.Skip(f"{program} is not built")
 
 
 class Proxy:
@@ -34,6 +33,7 @@ class Proxy:
         self.pairs = set()
         self.lock = threading.Lock()
         self.is_open = True
+        self.accepted = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self):
@@ -75,6 +75,7 @@ class Proxy:
                 with self.lock:
                     if not self.is_open:
                         return
+                    self.accepted += 1
                     self.pairs.add(pair)
                 back = threading.Thread(target=self._pump, args=(server, client), daemon=True)
                 back.start()
@@ -102,7 +103,7 @@ class Agent:
 
     def __init__(self, t, node, devices="h100:1", labels=None, operands=(), token=None, arguments=(), sim=(),
                  proxy=None):
-        need("cc-manager", "gpusim")
+        need(BIN / "cc-manager", SIM_BIN / "gpusim")
         self.t = t
         self.cluster = t.cluster
         self.node = node
@@ -114,7 +115,7 @@ class Agent:
         self.sim_state = self.dir / "sim"
         self.log = self.dir / "cc-manager.log"
         self.ready_file = self.dir / "ready"
-        self.metrics_port = e2e.free_port()
+        self.metrics_port = free_port()
         self.process = None
         self.cluster.create_node(node, {**{e2e.DEPLOY + o: "true" for o in operands}, **(labels or {})})
         if operands:
@@ -132,17 +133,17 @@ class Agent:
         t.defer(self.stop)
 
     def gpusim(self, *options):
-        return [e2e.BIN / "gpusim", "run", "--state", self.sim_state, "--devices", self.devices, *self.sim, *options,
-                "--"]
+        return [SIM_BIN / "gpusim", "run", f"--devices={self.devices}", f"--state={self.sim_state}", *self.sim,
+                *options, "--"]
 
     def command(self):
-        return [e2e.BIN / "cc-manager", f"--node-name={self.node}", f"--kubeconfig={self.kubeconfig}",
+        return [BIN / "cc-manager", f"--node-name={self.node}", f"--kubeconfig={self.kubeconfig}",
                 f"--operator-namespace={e2e.OPERATOR_NAMESPACE}", f"--state-dir={self.dir / 'state'}",
                 f"--readiness-file={self.ready_file}", "--host-tee=ignore",
                 f"--metrics-address=127.0.0.1:{self.metrics_port}", "--log-level=debug", *self.arguments]
 
     def start(self, *sim_options):
-        self.process = e2e.start([*self.gpusim(*sim_options), *self.command()], self.log)
+        self.process = start([*self.gpusim(*sim_options), *self.command()], self.log)
         return self
 
     def stop(self, how=signal.SIGTERM):
@@ -155,11 +156,12 @@ class Agent:
                 os.kill(pid, how)
             except ProcessLookupError:
                 pass
+        # gpusim ends with its client; only if it does not is it ended itself.
         try:
             process.wait(15)
-        except e2e.subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired:
             pass
-        return e2e.stop(process)
+        return finish(process)
 
     def pids(self, simulator):
         """cc-manager's main process below a simulator: the eldest process that runs the program."""
@@ -167,7 +169,7 @@ class Agent:
         while queue:
             pid = queue.pop(0)
             try:
-                if os.readlink(f"/proc/{pid}/exe") == str((e2e.BIN / "cc-manager").resolve()):
+                if os.readlink(f"/proc/{pid}/exe") == str((BIN / "cc-manager").resolve()):
                     found.append(pid)
                     break
                 for thread in os.listdir(f"/proc/{pid}/task"):
@@ -178,7 +180,7 @@ class Agent:
         return found
 
     def pid(self):
-        return e2e.wait_until(lambda: self.process and self.pids(self.process.pid), 10, "cc-manager's process")[0]
+        return wait_until(lambda: self.process and self.pids(self.process.pid), 10, "cc-manager's process")[0]
 
     # Questions
 
@@ -196,14 +198,14 @@ class Agent:
     def wait_settled(self, mode, seconds=30, ready=None):
         def check():
             if self.process and self.process.poll() is not None:
-                raise AssertionError(f"cc-manager ended with {self.process.returncode}: {e2e.tail(self.log)}")
+                raise AssertionError(f"cc-manager ended with {self.process.returncode}: {tail(self.log)}")
             return self.settled(mode, ready)
         try:
-            return e2e.wait_until(check, seconds, f"{self.node} in mode {mode}")
+            return wait_until(check, seconds, f"{self.node} in mode {mode}")
         except AssertionError as e:
             metadata = self.cluster.node(self.node)["metadata"]
             raise AssertionError(f"{e}\nlabels {metadata.get('labels')}\nannotations {metadata.get('annotations')}\n"
-                                 f"{e2e.tail(self.log, 8)}") from None
+                                 f"{tail(self.log, 8)}") from None
 
     def get(self, path):
         """Status and text of the agent's own HTTP server; status 0 while nobody answers."""
@@ -227,11 +229,11 @@ class Agent:
     def metric_sum(self, name, containing=""):
         return sum(v for k, v in self.metrics().items() if k.split("{")[0] == name and containing in k)
 
-    def hardware(self):
-        """The modes of the devices as gpucc reads them from the simulator, with the agent stopped."""
-        _, out, _ = e2e.run([*self.gpusim(), e2e.BIN / "gpucc", "mode", "query", "-o", "json",
-                             f"--state-dir={self.dir / 'state'}"])
-        return [(d["ccMode"], d["ppcieMode"]) for d in json.loads(out)["devices"]]
+    def wrong_hardware(self, mode):
+        """What the simulator says about devices that are not in the mode or have something staged."""
+        shown = run([SIM_BIN / "gpusim", "show", f"--state={self.sim_state}", "-o", "json"], check=True).json()
+        return [d for d in shown["devices"]
+                if (d["ccMode"], d["ppcieMode"]) != wanted_pair(d, mode) or d["stagedUnapplied"]]
 
     def requests(self, skip=0):
         """This agent's requests in the audit log, each once: watches when they start, all others when they end."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The end-to-end harness: a real API server on loopback, nodes, a stand-in for the GPU Operator, cc-manager on gpusim.
 
-Everything lives in one temporary directory and listens on free loopback ports; every process is started through
-start() and ended by its pid, also when a test fails. Tests are functions marked @test, run by main().
+Everything lives in one temporary directory and listens on free loopback ports; processes are started and ended through
+simlib, by pid, also when a test fails. Tests are functions marked @test, run by main().
 """
 
 import base64
@@ -13,7 +13,6 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -22,9 +21,10 @@ import threading
 import time
 import traceback
 
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-BIN = pathlib.Path(os.environ.get("GPUCC_BIN", ROOT / "build" / "bin"))
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "sim"))
+from simlib import Skip, finish, free_port, run, start, tail, wait_until  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MANIFESTS = ROOT / "deploy" / "manifests"
 
 NAMESPACE = "gpucc"
@@ -43,90 +43,10 @@ WORKLOAD = "nvidia.com/gpu.workload.config"
 MERGE = "application/merge-patch+json"
 
 
-class Skip(Exception):
-    """Raised by a test that cannot run here; its text is the reason."""
-
-
 class ApiError(Exception):
     def __init__(self, code, message):
         super().__init__(f"{code}: {message}")
         self.code = code
-
-
-# ---- processes ----------------------------------------------------------------------------------------------------
-
-# The kernel sends a parent-death signal when the parent's *thread* ends, so one thread that lives as long as we do
-# starts everything: a killed harness leaves no server behind.
-_spawner = concurrent.futures.ThreadPoolExecutor(1)
-_running = []
-_running_lock = threading.Lock()
-
-
-def start(argv, log, **options):
-    """Starts argv with stdout and stderr appended to the file log; returns the Popen."""
-    def spawn():
-        with open(log, "ab") as out:
-            return subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *map(str, argv)],
-                                    stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, **options)
-    process = _spawner.submit(spawn).result()
-    with _running_lock:
-        _running.append(process)
-    return process
-
-
-def stop(process, seconds=20.0, how=signal.SIGTERM):
-    """Ends one process by pid: asks, waits, then kills. Returns its exit status."""
-    if process.poll() is None:
-        process.send_signal(how)
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    with _running_lock:
-        if process in _running:
-            _running.remove(process)
-    return process.returncode
-
-
-def stop_all():
-    with _running_lock:
-        left = list(reversed(_running))
-    for process in left:
-        stop(process, 5.0)
-
-
-def run(argv, check=True, seconds=60, **options):
-    """Runs argv to its end; returns (exit status, stdout, stderr)."""
-    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=seconds, **options)
-    if check and done.returncode != 0:
-        raise AssertionError(f"{' '.join(map(str, argv))}: exit {done.returncode}: {done.stderr.strip()}")
-    return done.returncode, done.stdout, done.stderr
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def wait_until(predicate, seconds, what, every=0.05):
-    """Polls predicate until it returns something true, and returns that; an AssertionError names what was missing."""
-    end = time.monotonic() + seconds
-    while True:
-        value = predicate()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(every)
-
-
-def tail(path, lines=15):
-    try:
-        return "\n".join(pathlib.Path(path).read_text(errors="replace").splitlines()[-lines:])
-    except OSError as e:
-        return str(e)
 
 
 # ---- the cluster --------------------------------------------------------------------------------------------------
@@ -203,7 +123,7 @@ class Cluster:
                 break
             except AssertionError:
                 # Somebody took one of the ports between our asking and etcd's binding.
-                stop(self.etcd)
+                finish(self.etcd)
                 if attempt == 2:
                     raise
         self.port = free_port()
@@ -236,12 +156,12 @@ class Cluster:
         return time.monotonic() - begin
 
     def stop_api(self, how=signal.SIGTERM):
-        stop(self.api_process, 30.0, how)
+        finish(self.api_process, 30.0, how)
 
     def stop(self):
         for process in (self.api_process, self.etcd):
             if process:
-                stop(process, 10.0, signal.SIGKILL if process is self.api_process else signal.SIGTERM)
+                finish(process, 10.0)
 
     @staticmethod
     def _wait_alive(process, ready, seconds, what, log):
@@ -267,7 +187,7 @@ class Cluster:
 
     def compact(self):
         """Makes etcd forget all history up to now; returns the revision."""
-        return int(run([self.kube, "etcd-compact", self.etcd_url])[1])
+        return int(run([self.kube, "etcd-compact", self.etcd_url], check=True).out)
 
     # Requests
 
@@ -315,11 +235,10 @@ class Cluster:
         }, indent=1))
         return path
 
-    def kubectl(self, *args, check=True, **options):
-        """Runs kubectl as the administrator; returns its stdout (with check=False: status, stdout, stderr)."""
-        result = run([self.path / "kubectl", f"--kubeconfig={self.kubeconfig}", *args], check=check,
-                     env={**os.environ, "KUBECACHEDIR": str(self.dir / "kubectl-cache")}, **options)
-        return result[1] if check else result
+    def kubectl(self, *args, check=True, seconds=60):
+        """Runs kubectl as the administrator to its end; see simlib.Done."""
+        return run([self.path / "kubectl", f"--kubeconfig={self.kubeconfig}", *args], seconds, check=check,
+                   env={**os.environ, "KUBECACHEDIR": str(self.dir / "kubectl-cache")})
 
     # What every test needs
 
@@ -605,7 +524,7 @@ def main(argv):
     base = pathlib.Path(tempfile.mkdtemp(prefix="gpucc-e2e-"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     results = []
-    operator = None
+    cluster = operator = None
     try:
         cluster = Cluster(kube, base / "cluster")
         seconds = cluster.start()
@@ -618,8 +537,9 @@ def main(argv):
         results += [run_one(f, cluster, operator, base) for f in chosen if f.alone]
     finally:
         if operator:
-            operator.ended.set()
-        stop_all()
+            operator.close()
+        if cluster:
+            cluster.stop()
         if os.environ.get("GPUCC_E2E_KEEP") or "FAIL" in results:
             print(f"# logs kept in {base}", flush=True)
         else:

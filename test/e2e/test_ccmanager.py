@@ -3,13 +3,13 @@
 
 import json
 import os
-import pathlib
 import signal
 import time
 
 import e2e
-from agent import READY_FOR, Agent, Proxy, elapsed
+from agent import Agent, Proxy, elapsed
 from e2e import DEPLOY, MODE, READY, STATE, STATUS, test
+from simlib import BIN, start, tail, wait_until
 
 MODES = ["off", "on", "devtools", "ppcie"]
 # Each ordered pair of modes once: a closed walk along all twelve edges, starting and ending at off.
@@ -52,7 +52,7 @@ def test_all_modes_from_all_modes(t):
         agent.wait_settled(mode)
         slowest = max(slowest, elapsed(begin))
         assert agent.ready_file.exists(), "the readiness file while converged"
-        e2e.wait_until(lambda: t.cluster.events(agent.node, "CCModeSwitched"), 5, "the event CCModeSwitched")
+        wait_until(lambda: t.cluster.events(agent.node, "CCModeSwitched"), 5, "the event CCModeSwitched")
         requests = agent.requests(skip)
         check_requests(agent, requests, MAX_REQUESTS)
         most = max(most, len(requests))
@@ -62,7 +62,7 @@ def test_all_modes_from_all_modes(t):
         time.sleep(0.2)
         assert not agent.requests(skip), "a label that says what is in force already costs no request"
     assert agent.stop() == 0
-    assert agent.hardware() == [("off", "off")] * 3
+    assert not agent.wrong_hardware("off")
     t.note(f"slowest {slowest:.2f} s, at most {most} requests")
 
 
@@ -77,7 +77,7 @@ def test_every_mode_is_found_after_a_restart(t):
         assert agent.stop() == 0
         skip = len(t.cluster.audit())
         agent.start()
-        e2e.wait_until(lambda: agent.get("/readyz")[0] == 200, 15, "ready again")
+        wait_until(lambda: agent.get("/readyz")[0] == 200, 15, "ready again")
         writes = [e for e in agent.requests(skip) if e["verb"] not in ("get", "list", "watch")]
         assert not writes, [(e["verb"], e["requestURI"], e.get("requestObject")) for e in writes]
         assert agent.stop() == 0
@@ -91,18 +91,17 @@ def test_unknown_mode(t):
     agent.wait_settled("off")
     for word in ("On", "enabled", "on.", "protected"):
         if word == "on.":
-            code, _, error = t.cluster.kubectl("label", "node", agent.node, "--overwrite", f"{MODE}={word}",
-                                               check=False)
-            assert code == 1, "the API server refuses what is no label value"
+            refused = t.cluster.kubectl("label", "node", agent.node, f"{MODE}={word}", "--overwrite", check=False)
+            assert refused.rc == 1, "the API server refuses what is no label value"
             continue
         skip = len(t.cluster.audit())
         agent.set_mode(word)
-        e2e.wait_until(lambda: t.cluster.labels(agent.node)[STATE] == "failed"
+        wait_until(lambda: t.cluster.labels(agent.node)[STATE] == "failed"
                        and t.cluster.status(agent.node).get("wanted") == word, 15, f"{word} is refused")
         status = t.cluster.status(agent.node)
         assert word in status["message"] and status["inForce"] == "off", status
         assert t.cluster.labels(agent.node)[READY] == "false", "off stays in force and verified"
-        e2e.wait_until(lambda: any(word in e["message"] for e in t.cluster.events(agent.node, "CCModeInvalid")), 10,
+        wait_until(lambda: any(word in e["message"] for e in t.cluster.events(agent.node, "CCModeInvalid")), 10,
                        f"an event CCModeInvalid that names {word}")
         paused = [e for e in agent.requests(skip) if e2e.PAUSED in json.dumps(e.get("requestObject", {}))]
         assert not paused, "operands are left alone"
@@ -132,13 +131,13 @@ def test_operands_leave_and_return(t):
         DEPLOY + "sandbox-validator": "false", DEPLOY + "vgpu-manager": "custom"}).start()
     agent.wait_settled("off")
     before = t.cluster.labels(agent.node)
-    e2e.wait_until(lambda: len(t.operator.pods(agent.node)) == 2, 20, "two operands' pods")
+    wait_until(lambda: len(t.operator.pods(agent.node)) == 2, 20, "two operands' pods")
 
     skip = len(t.cluster.audit())
     agent.set_mode("on")
-    e2e.wait_until(lambda: len(t.operator.pods(agent.node)) == 0, 20, "no operand's pod", every=0.02)
+    wait_until(lambda: len(t.operator.pods(agent.node)) == 0, 20, "no operand's pod", every=0.02)
     agent.wait_settled("on")
-    e2e.wait_until(lambda: len(t.operator.pods(agent.node)) == 2, 20, "the operands' pods are back")
+    wait_until(lambda: len(t.operator.pods(agent.node)) == 2, 20, "the operands' pods are back")
     after = t.cluster.labels(agent.node)
     changed = {k for k in before.keys() | after.keys() if before.get(k) != after.get(k)}
     assert changed == {MODE, READY}, changed
@@ -150,7 +149,7 @@ def test_operands_leave_and_return(t):
     assert all(DEPLOY + "vgpu-manager" not in p and DEPLOY + "sandbox-validator" not in p for p in patches), patches
     reasons = {e["reason"] for e in t.cluster.events(agent.node)}
     assert {"CCModeSwitching", "CCModeSwitched"} <= reasons, reasons
-    described = t.cluster.kubectl("describe", "node", agent.node)
+    described = t.cluster.kubectl("describe", "node", agent.node).out
     assert "CCModeSwitched" in described, "kubectl describe shows the event"
     t.note(f"{len(requests)} requests")
 
@@ -183,7 +182,7 @@ def test_newest_label_wins(t):
         agent.set_mode(mode)
     agent.wait_settled("devtools")
     agent.stop()
-    assert agent.hardware() == [("devtools", "off")]
+    assert not agent.wrong_hardware("devtools")
 
 
 @test
@@ -210,7 +209,7 @@ def test_second_instance_waits(t):
     assert second.metrics_port != port
     skip = len(t.cluster.audit())
     second.start()
-    e2e.wait_until(lambda: second.get("/healthz")[0] == 200, 15, "the second one is alive")
+    wait_until(lambda: second.get("/healthz")[0] == 200, 15, "the second one is alive")
     assert second.get("/readyz")[0] == 503 and first.get("/readyz")[0] == 200
     first.set_mode("on")
     first.wait_settled("on")
@@ -219,7 +218,7 @@ def test_second_instance_waits(t):
     check_requests(first, first.requests(skip), MAX_REQUESTS)
     assert second.get("/readyz")[0] == 503
     assert first.stop() == 0
-    e2e.wait_until(lambda: second.get("/readyz")[0] == 200, 30, "the second one takes over")
+    wait_until(lambda: second.get("/readyz")[0] == 200, 30, "the second one takes over")
     second.set_mode("off")
     second.wait_settled("off")
 
@@ -242,19 +241,19 @@ def test_in_cluster_as_the_daemonset_says(t):
     run_nvidia.mkdir()
     # Not --host-tee=ignore here: this machine's own kernel decides about cc.ready.state.
     argv = ["unshare", "--mount", "sh", "-c", script, "pod", agent.account.dir, run_nvidia, root / "proc",
-            *agent.gpusim(), e2e.BIN / "cc-manager", *arguments]
+            *agent.gpusim(), BIN / "cc-manager", *arguments]
     environment = {"PATH": os.environ["PATH"], "KUBERNETES_SERVICE_HOST": "127.0.0.1",
                    "KUBERNETES_SERVICE_PORT": str(t.cluster.port), **agent.identity.environment()}
-    agent.process = e2e.start(argv, agent.log, env=environment)
+    agent.process = start(argv, agent.log, env=environment)
 
     def in_force(mode):
         if agent.process.poll() is not None:
-            raise AssertionError(f"ended with {agent.process.returncode}: {e2e.tail(agent.log)}")
+            raise AssertionError(f"ended with {agent.process.returncode}: {tail(agent.log)}")
         status = t.cluster.status(agent.node)
         return t.cluster.labels(agent.node).get(STATE) == "success" and status.get("inForce") == mode
-    e2e.wait_until(lambda: in_force("off"), 30, f"off in force; {e2e.tail(agent.log)}")
+    wait_until(lambda: in_force("off"), 30, f"off in force; {tail(agent.log)}")
     agent.set_mode("on")
-    e2e.wait_until(lambda: in_force("on"), 30, f"on in force; {e2e.tail(agent.log)}")
+    wait_until(lambda: in_force("on"), 30, f"on in force; {tail(agent.log)}")
     assert (run_nvidia / "validations" / ".cc-manager-ctr-ready").exists()
     assert (run_nvidia / "gpucc").is_dir()
     assert agent.stop() == 0
@@ -300,7 +299,7 @@ def test_expired_token_heals(t):
     # The server does not end a watch whose token ended: a cut makes cc-manager ask again.
     proxy.cut()
     proxy.mend()
-    e2e.wait_until(lambda: [e for e in unauthorized(t) if "expired" in e["requestURI"]], 30, "a request is refused")
+    wait_until(lambda: [e for e in unauthorized(t) if "expired" in e["requestURI"]], 30, "a request is refused")
     assert agent.process.poll() is None
     agent.set_mode("on")
     agent.account.write(agent.identity.token())
@@ -309,6 +308,18 @@ def test_expired_token_heals(t):
 
 def unauthorized(t):
     return [e for e in t.cluster.audit() if e.get("responseStatus", {}).get("code") == 401]
+
+
+@test
+def test_one_connection(t):
+    """Watch, patches and events share one connection."""
+    proxy = Proxy(t.cluster)
+    t.defer(proxy.close)
+    agent = Agent(t, "one-connection", proxy=proxy, operands=["vfio-manager"]).start()
+    for mode in ("off", "on", "devtools"):
+        agent.set_mode(mode)
+        agent.wait_settled(mode)
+    assert proxy.accepted == 1, f"{proxy.accepted} connections"
 
 
 @test
@@ -350,7 +361,7 @@ def test_api_server_restarts_during_a_switch(t):
         labels = t.cluster.labels(agent.node)
         assert all(v == "true" for k, v in labels.items() if k.startswith(DEPLOY)), labels
     assert agent.stop() == 0
-    assert agent.hardware() == [("on", "off")]
+    assert not agent.wrong_hardware("on")
     t.note(f"5 outages, converged at most {slowest:.1f} s after the server was back")
 
 
@@ -361,7 +372,7 @@ def test_starts_without_an_api_server(t):
     t.cluster.stop_api()
     agent.start()
     time.sleep(3)
-    assert agent.process.poll() is None, e2e.tail(agent.log)
+    assert agent.process.poll() is None, tail(agent.log)
     assert agent.get("/readyz")[0] == 503
     t.cluster.start_api()
     agent.wait_settled("on", 90)
@@ -404,7 +415,7 @@ def test_lost_rights_heal(t):
     try:
         time.sleep(1)  # the authorizer's informer
         agent.set_mode("on")
-        e2e.wait_until(lambda: "403" in agent.log.read_text() or "orbidden" in agent.log.read_text(), 30,
+        wait_until(lambda: "403" in agent.log.read_text() or "orbidden" in agent.log.read_text(), 30,
                        "the log says that the server forbids it")
         assert agent.process.poll() is None
     finally:

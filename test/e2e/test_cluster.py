@@ -6,34 +6,22 @@ import time
 
 import e2e
 from e2e import AGENT, AGENT_USER, DEPLOY, MERGE, MODE, NAMESPACE, OPERATOR_NAMESPACE, READY, STATE, STATUS, test
+from simlib import wait_until
 
 PARTIAL = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
-def refused(cluster, code, *request, **options):
-    """Asserts that a request is answered with the code, and returns the server's words."""
-    try:
-        cluster.request(*request, **options)
-    except e2e.ApiError as e:
-        assert e.code == code, f"{request[:2]}: wanted {code}, got {e}"
-        return str(e)
-    raise AssertionError(f"{request[:2]} was allowed, wanted {code}")
-
-
 @test
 def test_server_and_kubectl(t):
-    t.cluster.create_node("plain", {WORKLOAD_OTHER: "container"})
-    version = json.loads(t.cluster.kubectl("version", "-o", "json"))
+    t.cluster.create_node("plain", {"example.com/team": "a"})
+    version = json.loads(t.cluster.kubectl("version", "-o", "json").out)
     client, server = version["clientVersion"]["gitVersion"], version["serverVersion"]["gitVersion"]
     assert client == server and client.startswith("v1.") and client != "v1.0.0", (client, server)
     t.cluster.kubectl("label", "node", "plain", f"{MODE}=on")
     assert t.cluster.labels("plain")[MODE] == "on"
-    code, _, error = t.cluster.kubectl("label", "node", "plain", f"{MODE}=off", check=False)
-    assert code == 1 and "--overwrite" in error, error
+    again = t.cluster.kubectl("label", "node", "plain", f"{MODE}=off", check=False)
+    assert again.rc == 1 and "--overwrite" in again.err, again.err
     t.note(f"Kubernetes {server}")
-
-
-WORKLOAD_OTHER = "example.com/workload"
 
 
 @test
@@ -49,7 +37,7 @@ def test_daemonset_contract(t):
     """Selectors that NVIDIA's documentation and the operator use find our pods; the pod is as the contract says."""
     pod = e2e.AgentIdentity(t.cluster, "policy-probe").pod
     for selector in (f"app={AGENT}", f"name={AGENT}", "app.kubernetes.io/name=cc-manager"):
-        found = t.cluster.kubectl("get", "pods", "-n", NAMESPACE, "-l", selector, "-o", "name")
+        found = t.cluster.kubectl("get", "pods", "-n", NAMESPACE, "-l", selector, "-o", "name").out
         assert pod["metadata"]["name"] in found, selector
     spec = pod["spec"]
     container = spec["containers"][0]
@@ -93,8 +81,8 @@ def test_rbac_truth(t):
             (False, ["delete", "pods", "-n", OPERATOR_NAMESPACE]), (False, ["list", "pods", "-n", NAMESPACE]),
             (False, ["list", "pods", "-A"]), (False, ["get", "secrets", "-n", OPERATOR_NAMESPACE]),
             (False, ["create", "pods", "--subresource=eviction", "-n", OPERATOR_NAMESPACE])):
-        code, out, error = t.cluster.kubectl("auth", "can-i", *question, f"--as={AGENT_USER}", check=False)
-        assert out.strip() == ("yes" if allowed else "no"), (question, out, error)
+        answer = t.cluster.kubectl("auth", "can-i", *question, f"--as={AGENT_USER}", check=False)
+        assert answer.out.strip() == ("yes" if allowed else "no"), (question, answer.out, answer.err)
 
 
 @test
@@ -162,11 +150,11 @@ def test_operator_stand_in(t):
 
     def names():
         return [p["metadata"]["name"] for p in t.operator.pods("operands")]
-    e2e.wait_until(lambda: names() == ["nvidia-vfio-manager-operands"], 20, "the operand's pod")
+    wait_until(lambda: names() == ["nvidia-vfio-manager-operands"], 20, "the operand's pod")
     t.cluster.label("operands", DEPLOY + "vfio-manager", e2e.PAUSED)
-    e2e.wait_until(lambda: names() == [], 20, "no operand's pod")
+    wait_until(lambda: names() == [], 20, "no operand's pod")
     t.cluster.label("operands", DEPLOY + "vfio-manager", "true")
-    e2e.wait_until(lambda: names() == ["nvidia-vfio-manager-operands"], 20, "the operand's pod back")
+    wait_until(lambda: names() == ["nvidia-vfio-manager-operands"], 20, "the operand's pod back")
 
 
 @test(alone=True)
@@ -184,7 +172,7 @@ def test_token_expires(t):
         except e2e.ApiError as e:
             return e.code == 401
     begin = time.monotonic()
-    e2e.wait_until(gone, 30, "the expired token is refused", every=0.5)
+    wait_until(gone, 30, "the expired token is refused", every=0.5)
     t.note(f"refused after {time.monotonic() - begin:.0f} s")
     t.cluster.request("GET", path, token=agent.token())
     assert any(e["responseStatus"]["code"] == 401 for e in t.cluster.audit() if "responseStatus" in e)

@@ -5,11 +5,12 @@ import concurrent.futures
 import datetime
 import json
 import os
+import signal
 import time
 
-import e2e
-from agent import READY_FOR, Agent, elapsed, memory_kb
+from agent import Agent, elapsed, memory_kb
 from e2e import MODE, READY, STATE, STATUS, test
+from simlib import READY_FOR, wait_until
 
 
 def converged(t, mode):
@@ -33,7 +34,7 @@ def wait_converged(t, mode, wanted, seconds):
             if count >= share * wanted:
                 marks.setdefault(name, elapsed(begin))
         return count == wanted
-    e2e.wait_until(check, seconds, f"{wanted} nodes {mode}; {converged(t, mode)} are", every=0.2)
+    wait_until(check, seconds, f"{wanted} nodes {mode}; {converged(t, mode)} are", every=0.2)
     return ", ".join(f"{k} {v:.1f} s" for k, v in marks.items())
 
 
@@ -91,10 +92,10 @@ def test_scale(t):
           f"API server RSS {server:.0f} MiB", flush=True)
 
     skip = len(t.cluster.audit())
-    t.cluster.stop_api(e2e.signal.SIGKILL)
+    t.cluster.stop_api(signal.SIGKILL)
     time.sleep(2)
     t.cluster.start_api()
-    e2e.wait_until(lambda: len(reconnects(t, skip)) == count, 150, "all agents watch again", every=1)
+    wait_until(lambda: len(reconnects(t, skip)) == count, 150, "all agents watch again", every=1)
     times = reconnects(t, skip)
     buckets = [sum(1 for v in times if n <= v < n + 1) for n in range(int(times[-1]) + 1)]
     print(f"# watches after a restart of the server: {times[len(times) // 2]:.1f} s half, {times[-1]:.1f} s all; "
