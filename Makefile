@@ -105,7 +105,7 @@ $(BUILD)/fuzz/%: $(BUILD)/test/fuzz/%.o $(if $(FUZZ),,$(BUILD)/test/fuzz/replay.
 	@mkdir -p $(@D)
 	$(Q)$(CC) -no-pie $(LDFLAGS) $(if $(FUZZ),-fsanitize=fuzzer) -o $@ $^ $(LDLIBS)
 $(LIBS)/lib/.done:
-	hack/static-libs -a $(ARCH) -o $(OPENSSL) build
+	hack/static-libs -a $(ARCH) -o $(OPENSSL) build || { echo '"hack/install-deps build" installs what this needs'; exit 1; }
 # Rewritten only when their text changes: other flags rebuild everything, a new commit one object.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); echo '$(CC) $(CPPFLAGS) $(CFLAGS)' | hack/write-if-changed $@
