@@ -59,7 +59,7 @@ static const struct yaml_field context_fields[] = {
 static void files_clear(struct files *f)
 {
 	while (f->n > 0)
-		yaml_free(f->root[--f->n]);
+		yaml_tree_free(f->root[--f->n]);
 }
 
 /* --- finding ---------------------------------------------------------------------------------- */

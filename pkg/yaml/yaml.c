@@ -215,7 +215,7 @@ static void parser_clear(struct parser *p)
 {
 	while (p->depth > 0)
 		free(p->stack[--p->depth].key);
-	yaml_free(p->root);
+	yaml_tree_free(p->root);
 	yaml_parser_delete(&p->lib);
 }
 
@@ -258,7 +258,7 @@ static void free_nodes(struct yaml *n)
 	}
 }
 
-void yaml_free(struct yaml *root)
+void yaml_tree_free(struct yaml *root)
 {
 	if (!root)
 		return;

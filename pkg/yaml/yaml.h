@@ -4,7 +4,7 @@
  *
  * In:       text that a person wrote, and the name to use for it in errors.
  * Out:      a tree of scalars, lists and maps.  JSON is YAML, so kubeconfigs in JSON work as well.
- * Owns:     everything in the tree, until yaml_free().
+ * Owns:     everything in the tree, until yaml_tree_free().
  * Fails:    ERR_INVALID with "FILE:LINE: what"; ERR_SYSTEM when memory is short.
  * Does not: follow anchors and aliases, tags, or a second document: each is an error that says so.
  */
@@ -34,8 +34,8 @@ struct yaml {
 };
 
 int yaml_parse(const char *file, struct rd text, struct yaml **out, struct err *err) MUST_CHECK;
-void yaml_free(struct yaml *root);
-DEFINE_AUTO(struct yaml *, yaml_free);
+void yaml_tree_free(struct yaml *root);
+DEFINE_AUTO(struct yaml *, yaml_tree_free);
 
 /* The map's member, NULL when absent, null, or when `map` is NULL or no map: chains of it are safe. */
 const struct yaml *yaml_get(const struct yaml *map, const char *key);
