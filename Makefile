@@ -33,7 +33,7 @@ CC       := gcc
 endif
 AR       := $(CROSS)ar
 CLANG    := $(findstring clang,$(CC))
-BUILD    ?= build$(if $(CLANG),-clang)$(if $(CROSS),-$(ARCH))$(OPENSSL:%=$(filter -minimal,-%))$(if $(FUZZ),-fuzz,$(if $(SAN),-san))
+BUILD    ?= build$(if $(CLANG),-clang)$(if $(CROSS),-$(ARCH))$(if $(filter minimal,$(OPENSSL)),-minimal)$(if $(FUZZ),-fuzz,$(if $(SAN),-san))
 
 PROGRAMS := $(filter-out $(if $(filter arm64,$(ARCH)),gpusim),$(patsubst cmd/%/main.c,%,$(wildcard cmd/*/main.c)))
 FUZZERS  := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/fuzz_*.c))
