@@ -48,7 +48,7 @@ LIBS     := $(shell hack/static-libs -a $(ARCH) -o $(OPENSSL) path)
 LDLIBS   := -L$(LIBS)/lib -lcurl -lnghttp2 -lcares -lssl -lcrypto -ljansson -lyaml -lpci
 
 WARN     := -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wundef -Werror
-CPPFLAGS := -Ipkg -isystem $(LIBS)/include -D_GNU_SOURCE -DCURL_STATICLIB
+CPPFLAGS := -iquote pkg -isystem $(LIBS)/include -D_GNU_SOURCE -DCURL_STATICLIB
 OPT      ?= -O2 -g
 CFLAGS   := -std=gnu17 $(OPT) $(WARN) -fPIE -ffunction-sections -fdata-sections
 LDFLAGS  := -Wl,--as-needed,-z,relro,-z,now,-z,noexecstack
