@@ -98,6 +98,7 @@ struct pci_info {
 	uint32_t class24; /* base class, subclass, programming interface */
 	uint64_t bar0_addr, bar0_bytes; /* 0: none */
 	bool has_pm, has_pcie, has_flr;
+	bool is_vf; /* an SR-IOV function: has no modes of its own */
 	enum pci_reset_method reset_first; /* what the kernel would use */
 	char driver[PCI_NAME_BYTES];	   /* "" none */
 	char iommu_group[PCI_NAME_BYTES];  /* "" none */
@@ -254,10 +255,9 @@ enum pci_host_tee { PCI_HOST_TEE_NONE, PCI_HOST_TEE_TDX, PCI_HOST_TEE_SNP };
 extern const char *const pci_host_tee_names[]; /* "none" "tdx" "snp" */
 int pci_host_tee(const struct pci_host *h, enum pci_host_tee *out, struct err *err) MUST_CHECK;
 
-/* The kernel's boot id, from <host-root>/proc: what we remembered counts in this boot only. */
+/* The kernel's boot id: what we remembered counts in this boot only. */
 #define PCI_BOOT_ID_BYTES 40
-int pci_host_boot_id(const struct pci_host *h, char out[PCI_BOOT_ID_BYTES],
-		     struct err *err) MUST_CHECK;
+int pci_host_boot_id(char out[PCI_BOOT_ID_BYTES], struct err *err) MUST_CHECK;
 
 /* --- parsers (each has its fuzz target) ------------------------------------------------------ */
 
