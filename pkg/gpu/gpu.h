@@ -171,8 +171,9 @@ int gpu_unstage(struct gpu *g, const struct gpu_undo *undo, struct err *err) MUS
 /* Whether the knobs say `mode` already. */
 int gpu_staged(struct gpu *g, enum gpu_mode mode, bool *out, struct err *err) MUST_CHECK;
 
-/* Resets through the kernel and gets the device ready again. */
-int gpu_reset(struct gpu *g, struct err *err) MUST_CHECK;
+/* Resets through the kernel and gets the device ready again.  *was_reset: the knobs are latched now,
+ * also when what came after failed. */
+int gpu_reset(struct gpu *g, bool *was_reset, struct err *err) MUST_CHECK;
 /* Waits for boot, reads the active pair, ERR_DEVICE when it is not what `mode` means.  `out` is what
  * was read, also then. */
 int gpu_verify(struct gpu *g, enum gpu_mode mode, struct gpu_pair *out, struct err *err) MUST_CHECK;

@@ -42,6 +42,7 @@ struct gpu_result {
 	struct gpu_pair active; /* (unknown, unknown) when it was not read */
 	enum gpu_staged_answer staged; /* QUERY with want_staged; unknown: staged_error says why */
 	bool is_bridge;		 /* QUERY: class 068000, but PMC_BOOT_0 is no NVSwitch's: leave it alone */
+	bool was_reset;		 /* RESET: the reset itself went through, whatever came after */
 	bool ppcie_capable;	 /* what the registers say, as name and chip_name */
 	char chip_name[GPU_NAME_BYTES], name[GPU_NAME_BYTES];
 	char driver[PCI_NAME_BYTES]; /* UNBIND: that it had; BIND: that it has */
