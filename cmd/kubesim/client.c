@@ -52,8 +52,8 @@ static int send_all(int fd, const char *p, size_t n, struct err *err)
 	return 0;
 }
 
-static int ask(const char *server, const char *method, const char *target,
-	       const char *content_type, const char *body, int *fd, struct err *err)
+static int ask(const char *server, const char *method, const char *target, const char *content_type,
+	       const char *body, int *fd, struct err *err)
 {
 	AUTO_BUF text = BUF_INIT(MAX_ANSWER);
 

@@ -9,8 +9,10 @@
 #include "base/str.h"
 
 #define ROW(type_, member, name_, arg_, def_, ...)                                                 \
-	{ .name = name_, .type = type_, .offset = offsetof(struct config, member), .arg = arg_,    \
-	  .def = def_, __VA_ARGS__ }
+	{                                                                                          \
+		.name = name_, .type = type_, .offset = offsetof(struct config, member),           \
+		.arg = arg_, .def = def_, __VA_ARGS__                                              \
+	}
 
 static const struct opt rows[] = {
 	ROW(OPT_STRING, listen, "listen", "ADDRESS:PORT", "127.0.0.1:0",
@@ -18,15 +20,18 @@ static const struct opt rows[] = {
 	ROW(OPT_STRING, port_file, "port-file", "FILE", NULL, .help = "write the port here"),
 	ROW(OPT_STRING, kubeconfig_out, "kubeconfig-out", "FILE", NULL,
 	    .help = "write a kubeconfig for this server here"),
-	ROW(OPT_STRING, token, "token", "TOKEN", NULL, .help = "bearer token; a random one if not given"),
+	ROW(OPT_STRING, token, "token", "TOKEN", NULL,
+	    .help = "bearer token; a random one if not given"),
 	ROW(OPT_STRING, token_file, "token-file", "FILE", NULL,
 	    .help = "keep the token here, and let the kubeconfig name the file instead of the token"),
 	ROW(OPT_FLAG, no_anonymous, "no-anonymous", NULL, NULL,
 	    .help = "ask for the token always; kubectl sends none over plain HTTP"),
-	ROW(OPT_U64, n_nodes, "nodes", "N", NULL, .max = 10000, .help = "make nodes node-1 to node-N"),
+	ROW(OPT_U64, n_nodes, "nodes", "N", NULL, .max = 10000,
+	    .help = "make nodes node-1 to node-N"),
 	ROW(OPT_LIST, nodes, "node", "NAME", NULL, .help = "make this node; may be repeated"),
-	ROW(OPT_LIST, labels, "label", "KEY=VALUE", NULL, .help = "label of all nodes; may be repeated"),
-	ROW(OPT_FLAG, operator, "operator", NULL, NULL,
+	ROW(OPT_LIST, labels, "label", "KEY=VALUE", NULL,
+	    .help = "label of all nodes; may be repeated"),
+	ROW(OPT_FLAG, with_operator, "operator", NULL, NULL,
 	    .help = "behave as the GPU Operator: operands' pods come and go with the deploy labels"),
 	ROW(OPT_STRING, operator_ns, "operator-namespace", "NAME", "gpu-operator",
 	    .help = "where the operands' pods live"),
@@ -38,7 +43,8 @@ static const struct opt rows[] = {
 	    .help = "how long it takes to come back"),
 	ROW(OPT_LIST, stuck, "operator-stuck", "OPERAND", NULL,
 	    .help = "an operand whose pods never leave; may be repeated"),
-	ROW(OPT_LIST, faults, "fault", "SPEC", NULL, .help = "a scripted fault (see below); may be repeated"),
+	ROW(OPT_LIST, faults, "fault", "SPEC", NULL,
+	    .help = "a scripted fault (see below); may be repeated"),
 	ROW(OPT_STRING, faults_file, "faults", "FILE", NULL,
 	    .help = "faults, one on a line; read again whenever it changes"),
 	ROW(OPT_STRING, log_file, "log", "FILE", NULL, .help = "append one JSON line per request"),
@@ -46,7 +52,8 @@ static const struct opt rows[] = {
 	    .help = "load the objects from here at the start, save them at the end"),
 	ROW(OPT_U64, history, "history", "N", "8192", .max = 10000000,
 	    .help = "changes kept for watches; a watch from before them gets 410 Gone"),
-	ROW(OPT_DURATION, bookmark_ms, "bookmark-every", "TIME", "60s", .help = "pause between bookmarks"),
+	ROW(OPT_DURATION, bookmark_ms, "bookmark-every", "TIME", "60s",
+	    .help = "pause between bookmarks"),
 	ROW(OPT_DURATION, watch_ms, "watch-limit", "TIME", "30m",
 	    .help = "end of a watch that did not say timeoutSeconds"),
 	ROW(OPT_FLAG, gone_as_http, "gone-as-http", NULL, NULL,
@@ -69,7 +76,7 @@ static const char epilog[] =
 static const struct opts_program program = {
 	.name = "kubesim",
 	.usage = "[OPTION]... [-- COMMAND [ARGUMENT]...]",
-	.summary = "A small Kubernetes API server for tests, with scripted faults and the GPU Operator's behaviour.",
+	.summary = "A small Kubernetes API server for tests, with faults and the GPU Operator's ways.",
 	.epilog = epilog,
 	.opts = rows,
 	.n_opts = ARRAY_LEN(rows),
@@ -91,7 +98,7 @@ static enum opts_result config_check(const struct config *c)
 	if (!str_eq(c->operator_set, "none") && !kubemodel_operator_labels(c->operator_set))
 		return opts_complain(&program, "--operator-set %s: kata, kubevirt, vgpu or none",
 				     c->operator_set);
-	if (c->stuck.n && !c->operator)
+	if (c->stuck.n && !c->with_operator)
 		return opts_complain(&program, "--operator-stuck needs --operator");
 	return OPTS_OK;
 }

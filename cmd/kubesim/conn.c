@@ -30,8 +30,8 @@ struct conn {
 	bool dead, reset;
 	enum state state;
 	struct buf in, out, body;
-	size_t out_at;		/* written so far of `out` */
-	size_t stop_at;		/* of `out`, where `then` happens */
+	size_t out_at;	/* written so far of `out` */
+	size_t stop_at; /* of `out`, where `then` happens */
 	enum then then;
 	struct http_request rq;
 	bool has_head, counted; /* counted: not a control request */

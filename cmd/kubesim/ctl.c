@@ -22,20 +22,25 @@ struct ctl {
 };
 
 #define ROW(type_, member, name_, arg_, def_, ...)                                                 \
-	{ .name = name_, .type = type_, .offset = offsetof(struct ctl, member), .arg = arg_,       \
-	  .def = def_, __VA_ARGS__ }
+	{                                                                                          \
+		.name = name_, .type = type_, .offset = offsetof(struct ctl, member), .arg = arg_, \
+		.def = def_, __VA_ARGS__                                                           \
+	}
 static const struct opt rows[] = {
 	ROW(OPT_STRING, kubeconfig, "kubeconfig", "FILE", NULL, .env = "KUBECONFIG",
 	    .help = "kubeconfig that kubesim wrote"),
 	ROW(OPT_STRING, server_option, "server", "ADDRESS:PORT", NULL, .help = "instead of it"),
 	ROW(OPT_DURATION, timeout_ms, "timeout", "TIME", "30s", .help = "wait: how long"),
 	ROW(OPT_FLAG, json, "json", NULL, NULL, .help = "get, pods, events: print the API's JSON"),
-	ROW(OPT_U64, count, "count", "N", NULL, .max = 10000000, .help = "churn, bookmarks: how many"),
+	ROW(OPT_U64, count, "count", "N", NULL, .max = 10000000,
+	    .help = "churn, bookmarks: how many"),
 	ROW(OPT_U64, rate, "rate", "N", "1000", .max = 1000000,
 	    .help = "churn: updates in a second; 0: as fast as it goes"),
 	ROW(OPT_DURATION, ms, "for", "TIME", "1s", .help = "outage: how long"),
-	ROW(OPT_DURATION, leave_ms, "leave", "TIME", "50ms", .help = "pace: pods leave in this time"),
-	ROW(OPT_DURATION, return_ms, "return", "TIME", "50ms", .help = "pace: and are back in this"),
+	ROW(OPT_DURATION, leave_ms, "leave", "TIME", "50ms",
+	    .help = "pace: pods leave in this time"),
+	ROW(OPT_DURATION, return_ms, "return", "TIME", "50ms",
+	    .help = "pace: and are back in this"),
 	ROW(OPT_FLAG, reset, "reset", NULL, NULL, .help = "requests: begin counting anew"),
 	ROW(OPT_FLAG, clear, "clear", NULL, NULL, .help = "fault: take all away first"),
 	ROW(OPT_FLAG, keep, "keep", NULL, NULL, .help = "rotate-token: the old one stays good"),
@@ -116,7 +121,7 @@ static void map_print(const char *what, json_t *map)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach(map, key, v)
+	json_object_foreach (map, key, v)
 		printf("%s %s=%s\n", what, key, json_string_value(v));
 }
 
@@ -197,13 +202,14 @@ static int run_pods(struct ctl *c, struct err *err)
 
 	if (get_json(c, "/kubesim/direct/api/v1/pods", &list, err) < 0)
 		return -1;
-	json_array_foreach(json_object_get(list, "items"), i, pod) {
+	json_array_foreach (json_object_get(list, "items"), i, pod) {
 		if (c->json || (c->n_args && !str_eq(text_of(pod, "spec", "nodeName"), c->args[0])))
 			continue;
 		printf("%s/%s %s %s\n", text_of(pod, "metadata", "namespace"),
 		       text_of(pod, "metadata", "name"), text_of(pod, "spec", "nodeName"),
-		       *text_of(pod, "metadata", "deletionTimestamp") ? "Terminating" :
-								       text_of(pod, "status", "phase"));
+		       *text_of(pod, "metadata", "deletionTimestamp")
+			       ? "Terminating"
+			       : text_of(pod, "status", "phase"));
 	}
 	return 0;
 }
@@ -216,7 +222,7 @@ static int run_events(struct ctl *c, struct err *err)
 
 	if (get_json(c, "/kubesim/direct/api/v1/events", &list, err) < 0)
 		return -1;
-	json_array_foreach(json_object_get(list, "items"), i, e) {
+	json_array_foreach (json_object_get(list, "items"), i, e) {
 		const char *type = json_string_value(json_object_get(e, "type"));
 		const char *reason = json_string_value(json_object_get(e, "reason"));
 		const char *message = json_string_value(json_object_get(e, "message"));
@@ -418,9 +424,9 @@ static enum opts_result command_find(struct ctl *c, int n_args, char **argv)
 static int server_find(struct ctl *c, struct err *err)
 {
 	if (c->server_option)
-		return str_copy(c->server, sizeof(c->server), c->server_option) ?
-			       0 :
-			       err_set(err, ERR_INVALID, "--server: too long");
+		return str_copy(c->server, sizeof(c->server), c->server_option)
+			       ? 0
+			       : err_set(err, ERR_INVALID, "--server: too long");
 	if (!c->kubeconfig)
 		return err_set(err, ERR_INVALID, "which server? --kubeconfig or --server says it");
 	return kubeconfig_read_server(c->kubeconfig, c->server, sizeof(c->server), err);

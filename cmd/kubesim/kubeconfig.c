@@ -11,8 +11,9 @@
 
 int token_write(struct sim *s, struct err *err)
 {
-	return !s->config.token_file ? 0 :
-	       file_publish(s->config.token_file, s->token, strlen(s->token), 0600, err);
+	return !s->config.token_file
+		       ? 0
+		       : file_publish(s->config.token_file, s->token, strlen(s->token), 0600, err);
 }
 
 static int user_write(struct sim *s, struct buf *out, struct err *err)

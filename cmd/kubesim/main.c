@@ -54,7 +54,7 @@ static int cluster_make(struct sim *s, struct err *err)
 			return err_wrap(err, "%s", path);
 		return 0;
 	}
-	if (c->operator && !str_eq(c->operator_set, "none") &&
+	if (c->with_operator && !str_eq(c->operator_set, "none") &&
 	    buf_adds(&labels, kubemodel_operator_labels(c->operator_set), err) < 0)
 		return -1;
 	for (size_t i = 0; i < c->labels.n; i++)
@@ -85,7 +85,7 @@ static int operator_start(struct sim *s, struct err *err)
 	const struct config *c = &s->config;
 	struct kubemodel_operator op = { c->operator_ns, c->leave_ms, c->return_ms };
 
-	if (!c->operator)
+	if (!c->with_operator)
 		return 0;
 	if (kubemodel_operator_start(s->model, &op, err) < 0)
 		return -1;
@@ -110,8 +110,9 @@ static int model_make(struct sim *s, struct err *err)
 	    operator_start(s, err) < 0)
 		return -1;
 	for (size_t i = 0; i < c->faults.n; i++)
-		if (kubemodel_fault_parse(c->faults.item[i], &s->faults.fault[s->faults.n++], err) < 0)
+		if (kubemodel_fault_parse(c->faults.item[i], &s->faults.fault[i], err) < 0)
 			return -1;
+	s->faults.n = c->faults.n;
 	if (!c->token)
 		return token_new(s, false, err);
 	str_copy(s->token, sizeof(s->token), c->token);
@@ -129,7 +130,7 @@ static int kubeconfig_place(struct sim *s, char folder[64], struct err *err)
 	}
 	if (!s->config.command)
 		return 0;
-	strcpy(folder, "/tmp/kubesim.XXXXXX");
+	snprintf(folder, 64, "/tmp/kubesim.XXXXXX");
 	if (!mkdtemp(folder)) {
 		*folder = '\0';
 		return err_errno(err, "a folder for the kubeconfig");

@@ -40,10 +40,9 @@ void requests_add(struct requests *r, uint64_t number, const char *verb, const c
 		  int code, size_t bytes, const char *agent, const char *fault)
 {
 	char time[CLOCK_RFC3339_SIZE];
-	json_t *j = json_pack("{s:s, s:I, s:s, s:s, s:i, s:I, s:s}", "time",
-			      clock_rfc3339_us(time), "n", (json_int_t)number, "verb", verb,
-			      "path", target, "status", code, "bytes", (json_int_t)bytes, "agent",
-			      agent);
+	json_t *j = json_pack("{s:s, s:I, s:s, s:s, s:i, s:I, s:s}", "time", clock_rfc3339_us(time),
+			      "n", (json_int_t)number, "verb", verb, "path", target, "status", code,
+			      "bytes", (json_int_t)bytes, "agent", agent);
 	char *line, **place = &r->line[r->n_lines % SIM_MAX_REQUESTS];
 
 	if (j && fault)

@@ -18,8 +18,8 @@
 #include "base/file.h"
 #include "base/str.h"
 
-#define LATE_MS	     10 /* pause before looking again at a watch that cannot be served now */
-#define CHURN_MS     10
+#define LATE_MS	      10 /* pause before looking again at a watch that cannot be served now */
+#define CHURN_MS      10
 #define CHURN_AT_ONCE 500
 
 /* ---- the listener ---- */
@@ -148,8 +148,8 @@ static void on_churn(struct source *src, void *arg)
 	struct sim *s = arg;
 	struct churn *c = &s->churn;
 	struct err err = ERR_INIT;
-	uint64_t due = c->rate ? (now_ms() - c->began_ms) * c->rate / 1000 :
-				 c->done + CHURN_AT_ONCE;
+	uint64_t due =
+		c->rate ? (now_ms() - c->began_ms) * c->rate / 1000 : c->done + CHURN_AT_ONCE;
 
 	if (due > c->count)
 		due = c->count;
@@ -221,8 +221,8 @@ bool server_faults(struct sim *s, uint64_t number, const struct http_request *rq
 	faults_refresh(s);
 	for (size_t k = 0; k < ARRAY_LEN(sets); k++) {
 		const struct kubemodel_fault *hit[KUBEMODEL_MAX_FAULTS];
-		size_t n = kubemodel_faults_match(sets[k], number, verb, rq->target, rq->agent,
-						  hit);
+		size_t n =
+			kubemodel_faults_match(sets[k], number, verb, rq->target, rq->agent, hit);
 
 		for (size_t i = 0; i < n; i++) {
 			if (kubemodel_fault_is_servers(hit[i])) {

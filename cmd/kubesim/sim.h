@@ -17,7 +17,7 @@ struct config {
 	const char *token, *token_file, *operator_ns, *operator_set;
 	struct opt_list nodes, labels, faults, stuck;
 	uint64_t n_nodes, history, bookmark_ms, watch_ms, leave_ms, return_ms;
-	bool operator, gone_as_http, no_anonymous;
+	bool with_operator, gone_as_http, no_anonymous;
 	char **command; /* NULL: none */
 };
 /* OPTS_OK: *config is complete and checked.  Else exit: 0 after OPTS_DONE, 2 after OPTS_BAD. */
@@ -25,7 +25,7 @@ enum opts_result config_load(struct config *config, int argc, char **argv);
 
 /* Lines about requests, in the file and in memory. */
 struct requests {
-	int fd; /* -1: no file */
+	int fd;			      /* -1: no file */
 	char *line[SIM_MAX_REQUESTS]; /* ring; line of request i is line[i % SIM_MAX_REQUESTS] */
 	uint64_t n_lines, count, bytes_in, bytes_out;
 };

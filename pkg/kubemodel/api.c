@@ -169,8 +169,8 @@ static void list_write(struct kubemodel *m, const struct km_target *t, enum as a
 	km_buf_must(buf_adds(b, "},\"items\":[", &err));
 	for (size_t i = 0; i < p->n; i++) {
 		size_t len;
-		const char *text = km_version_text(p->item[i]->now,
-						   partial ? KM_METADATA : KM_ITEM, &len);
+		const char *text =
+			km_version_text(p->item[i]->now, partial ? KM_METADATA : KM_ITEM, &len);
 
 		km_buf_must(buf_adds(b, i ? "," : "", &err));
 		km_buf_must(buf_add(b, text, len, &err));
@@ -217,8 +217,7 @@ static void list(struct kubemodel *m, const struct km_target *t, enum as as,
 
 /* ---- watch ---- */
 
-static void watch(struct kubemodel *m, struct km_target *t, enum as as,
-		  struct kubemodel_answer *a)
+static void watch(struct kubemodel *m, struct km_target *t, enum as as, struct kubemodel_answer *a)
 {
 	bool from_now = !*t->q.version || str_eq(t->q.version, "0");
 	struct km_selector s;

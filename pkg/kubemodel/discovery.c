@@ -29,9 +29,8 @@ static json_t *resource(const struct km_kind *k, const char *sub)
 	json_t *r;
 
 	snprintf(name, sizeof(name), "%s%s%s", k->plural, *sub ? "/" : "", sub);
-	r = json_pack("{s:s, s:s, s:b, s:s}", "name", name, "singularName",
-		      *sub ? "" : k->singular, "namespaced", k->namespaced, "kind",
-		      eviction ? "Eviction" : k->kind);
+	r = json_pack("{s:s, s:s, s:b, s:s}", "name", name, "singularName", *sub ? "" : k->singular,
+		      "namespaced", k->namespaced, "kind", eviction ? "Eviction" : k->kind);
 	if (eviction)
 		json_object_set_new(r, "verbs", json_pack("[s]", "create"));
 	else if (*sub)
@@ -76,11 +75,10 @@ static json_t *groups(void)
 		if (!*k->group) /* each other kind here has a group of its own */
 			continue;
 		km_api_version(k, api);
-		json_array_append_new(
-			list, json_pack("{s:s, s:[{s:s, s:s}], s:{s:s, s:s}}", "name", k->group,
-					"versions", "groupVersion", api, "version", k->version,
-					"preferredVersion", "groupVersion", api, "version",
-					k->version));
+		json_array_append_new(list, json_pack("{s:s, s:[{s:s, s:s}], s:{s:s, s:s}}", "name",
+						      k->group, "versions", "groupVersion", api,
+						      "version", k->version, "preferredVersion",
+						      "groupVersion", api, "version", k->version));
 	}
 	return json_pack("{s:s, s:s, s:o}", "kind", "APIGroupList", "apiVersion", "v1", "groups",
 			 list);

@@ -37,8 +37,10 @@ static const struct {
 enum option_type { TEXT, NUMBER, RANGE, COUNT };
 
 #define OPTION(key, type, member, max)                                                             \
-	{ key, type, offsetof(struct kubemodel_fault, member),                                     \
-	  sizeof(((struct kubemodel_fault *)0)->member), max }
+	{                                                                                          \
+		key, type, offsetof(struct kubemodel_fault, member),                               \
+			sizeof(((struct kubemodel_fault *)0)->member), max                         \
+	}
 static const struct option {
 	const char *key;
 	enum option_type type;
@@ -72,8 +74,8 @@ static int action_parse(const char *s, struct kubemodel_fault *f, struct err *er
 		if (actions[i].takes_code != (colon != NULL) ||
 		    (colon && (!str_u64(colon + 1, 599, &f->code) || f->code < 200)))
 			return err_set(err, ERR_INVALID, "%s: %s", s,
-				       actions[i].takes_code ? "wants :CODE, 200 to 599" :
-							       "takes no argument");
+				       actions[i].takes_code ? "wants :CODE, 200 to 599"
+							     : "takes no argument");
 		return 0;
 	}
 	return err_set(err, ERR_INVALID, "%s: no such fault", s);
@@ -122,13 +124,14 @@ static int option_parse(char *s, struct kubemodel_fault *f, struct err *err)
 	*equals = '\0';
 	for (size_t i = 0; i < ARRAY_LEN(options); i++)
 		if (str_eq(options[i].key, s))
-			return value_parse(&options[i], equals + 1, f) ?
-				       0 :
-				       err_set(err, ERR_INVALID, "%s=%s: not a value for it", s,
-					       equals + 1);
+			return value_parse(&options[i], equals + 1, f)
+				       ? 0
+				       : err_set(err, ERR_INVALID, "%s=%s: not a value for it", s,
+						 equals + 1);
 	return err_set(err, ERR_INVALID,
 		       "%s: no such option; there are verb path agent n skip count event reason "
-		       "retry-after bytes ms depth field", s);
+		       "retry-after bytes ms depth field",
+		       s);
 }
 
 static const struct kubemodel_fault defaults = {

@@ -8,7 +8,7 @@
 
 #include "kubemodel/kubemodel.h"
 
-#define KM_MAX_NAME 254 /* DNS subdomain and NUL */
+#define KM_MAX_NAME	      254 /* DNS subdomain and NUL */
 #define KM_MAX_SELECTOR_TERMS 16
 
 /* ---- kinds.c: which resources there are, and what a request asks for ---- */

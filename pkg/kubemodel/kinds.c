@@ -185,8 +185,9 @@ static bool path_parse(const char *path, struct km_target *t)
 static const char *verb_of(const char *method, const struct km_target *t)
 {
 	if (str_eq(method, "GET") || str_eq(method, "HEAD"))
-		return t->kind && !*t->name ? t->q.watch ? "watch" : "list" :
-		       t->kind && t->q.watch ? "watch" : "get";
+		return t->kind && !*t->name    ? t->q.watch ? "watch" : "list"
+		       : t->kind && t->q.watch ? "watch"
+					       : "get";
 	if (str_eq(method, "POST"))
 		return "create";
 	if (str_eq(method, "PUT"))

@@ -94,14 +94,15 @@ void kubemodel_watch_free(struct kubemodel_watch *w);
 
 /* Moves what waits for its time: pods that leave, operands that return.  Call when due. */
 void kubemodel_tick(struct kubemodel *m);
-uint64_t kubemodel_due_ms(const struct kubemodel *m); /* of tick and of watches; UINT64_MAX: never */
+uint64_t
+kubemodel_due_ms(const struct kubemodel *m); /* of tick and of watches; UINT64_MAX: never */
 uint64_t kubemodel_version(const struct kubemodel *m); /* resourceVersion of the last change */
 
 /* What tests do to a server. */
-void kubemodel_compact(struct kubemodel *m);		    /* forget all history now */
-void kubemodel_bookmarks(struct kubemodel *m, unsigned n);  /* each watch gets n of them now */
+void kubemodel_compact(struct kubemodel *m);		   /* forget all history now */
+void kubemodel_bookmarks(struct kubemodel *m, unsigned n); /* each watch gets n of them now */
 void kubemodel_set_token(struct kubemodel *m, const char *token, bool keep_old);
-void kubemodel_expire_token(struct kubemodel *m);	    /* no token is good until one is set */
+void kubemodel_expire_token(struct kubemodel *m); /* no token is good until one is set */
 void kubemodel_set_gone_as_http(struct kubemodel *m, bool on);
 
 /* A node as a kubelet registers it; labels as "k=v" lines in one text, may be "". */
@@ -120,8 +121,8 @@ int kubemodel_load(struct kubemodel *m, struct rd in, struct err *err) MUST_CHEC
 
 #define KUBEMODEL_MAX_OPERANDS 16
 struct kubemodel_operator {
-	const char *ns;		       /* operator namespace */
-	uint64_t leave_ms, return_ms;  /* how long a pod takes to go, and to come back */
+	const char *ns;		      /* operator namespace */
+	uint64_t leave_ms, return_ms; /* how long a pod takes to go, and to come back */
 };
 /* Makes the namespace and the operands' DaemonSets, and deals with the nodes there are and come. */
 int kubemodel_operator_start(struct kubemodel *m, const struct kubemodel_operator *config,
@@ -161,9 +162,9 @@ enum kubemodel_action {
 	KUBEMODEL_ERROR_EVENT,	 /* error-event:CODE: in a watch, an ERROR line, then its end */
 	/* From here on: done to the server when such a request comes, which then goes its way. */
 	KUBEMODEL_COMPACT,
-	KUBEMODEL_DROP_WATCHES,	 /* all streams are reset */
+	KUBEMODEL_DROP_WATCHES, /* all streams are reset */
 	KUBEMODEL_EXPIRE_TOKEN,
-	KUBEMODEL_OUTAGE,	 /* outage,ms=N: everything reset, nobody listens for so long */
+	KUBEMODEL_OUTAGE, /* outage,ms=N: everything reset, nobody listens for so long */
 	KUBEMODEL_N_ACTIONS
 };
 
@@ -171,19 +172,20 @@ enum kubemodel_action {
 struct kubemodel_fault {
 	enum kubemodel_action action;
 	uint64_t code, retry_after_s, bytes, ms, depth;
-	uint64_t event;		      /* which line of a watch is hit; from 1 */
-	uint64_t first, last;	      /* request numbers; last 0: any */
-	uint64_t skip, count;	      /* count 0: all */
+	uint64_t event;	      /* which line of a watch is hit; from 1 */
+	uint64_t first, last; /* request numbers; last 0: any */
+	uint64_t skip, count; /* count 0: all */
 	uint64_t seen, hits;
 	char verb[24], path[256], agent[64], reason[64], field[128];
-	char spec[512];		      /* as it was given */
+	char spec[512]; /* as it was given */
 };
 struct kubemodel_faults {
 	size_t n;
 	struct kubemodel_fault fault[KUBEMODEL_MAX_FAULTS];
 };
 
-int kubemodel_fault_parse(const char *spec, struct kubemodel_fault *out, struct err *err) MUST_CHECK;
+int kubemodel_fault_parse(const char *spec, struct kubemodel_fault *out,
+			  struct err *err) MUST_CHECK;
 /* Lines; blank ones and those that begin with '#' are passed over.  All or nothing. */
 int kubemodel_faults_parse(const char *text, struct kubemodel_faults *out,
 			   struct err *err) MUST_CHECK;

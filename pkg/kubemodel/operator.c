@@ -51,20 +51,20 @@ static const struct {
 		  "nvidia.com/gpu.deploy.vgpu-manager=true\n" },
 };
 
-struct slot {			/* one operand on one node */
+struct slot { /* one operand on one node */
 	char *node;
-	char pod[KM_MAX_NAME];	/* "" while there is none */
+	char pod[KM_MAX_NAME]; /* "" while there is none */
 	size_t operand;
-	uint64_t return_at_ms;	/* 0: not planned */
-	bool was;		/* had a pod before; the first one comes at once */
+	uint64_t return_at_ms; /* 0: not planned */
+	bool was;	       /* had a pod before; the first one comes at once */
 };
 
 struct km_operator {
 	char ns[64];
 	uint64_t leave_ms, return_ms;
 	bool stuck[N_OPERANDS];
-	bool dirty;		/* a pod has gone: look at all slots */
-	struct slot *slot;	/* N_OPERANDS for each node, in its order of coming */
+	bool dirty;	   /* a pod has gone: look at all slots */
+	struct slot *slot; /* N_OPERANDS for each node, in its order of coming */
 	size_t n;
 };
 
@@ -224,11 +224,11 @@ static void daemonset_create(struct kubemodel *m, size_t operand)
 	json_auto_t *raw = NULL;
 
 	snprintf(key, sizeof(key), "nvidia.com/gpu.deploy.%s", operands[operand].operand);
-	raw = km_must_json(json_pack(
-		"{s:{s:s}, s:{s:{s:{s:s}}, s:{s:{s:{s:s}}, s:{s:{s:s}}}}}", "metadata", "name", ds,
-		"spec", "selector", "matchLabels", operands[operand].label, ds, "template",
-		"metadata", "labels", operands[operand].label, ds, "spec", "nodeSelector", key,
-		"true"));
+	raw = km_must_json(json_pack("{s:{s:s}, s:{s:{s:{s:s}}, s:{s:{s:{s:s}}, s:{s:{s:s}}}}}",
+				     "metadata", "name", ds, "spec", "selector", "matchLabels",
+				     operands[operand].label, ds, "template", "metadata", "labels",
+				     operands[operand].label, ds, "spec", "nodeSelector", key,
+				     "true"));
 	km_put(m, KM_DAEMONSETS, km_prepare_new(m, KM_DAEMONSETS, m->op->ns, raw));
 }
 
@@ -239,8 +239,8 @@ static void pods_adopt(struct kubemodel *m)
 
 	for (size_t i = 0; i < pods->n; i++) {
 		const json_t *pod = pods->item[i]->now->json;
-		const json_t *owners = json_object_get(json_object_get(pod, "metadata"),
-						       "ownerReferences");
+		const json_t *owners =
+			json_object_get(json_object_get(pod, "metadata"), "ownerReferences");
 		const char *owner = km_text_at(json_array_get(owners, 0), "name");
 
 		for (size_t k = 0; k < N_OPERANDS; k++) {

@@ -14,7 +14,7 @@ json_t *km_merge_patch(json_t *target, json_t *patch)
 	if (!json_is_object(patch))
 		return km_must_json(json_deep_copy(patch));
 	out = km_must_json(json_is_object(target) ? json_copy(target) : json_object());
-	json_object_foreach(patch, key, value) {
+	json_object_foreach (patch, key, value) {
 		if (json_is_null(value))
 			json_object_del(out, key);
 		else
@@ -31,7 +31,7 @@ bool km_has_list(json_t *j)
 
 	if (json_is_array(j))
 		return true;
-	json_object_foreach(j, key, value)
+	json_object_foreach (j, key, value)
 		if (km_has_list(value))
 			return true;
 	return false;

@@ -76,9 +76,9 @@ static json_t *managed_fields(const char *stamp)
 		json_array_append_new(
 			list,
 			json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:{s:{s:{}, s:{}, s:{}, s:{}}}}}",
-				  "manager", managers[i], "operation", "Update", "apiVersion",
-				  "v1", "time", stamp, "fieldsType", "FieldsV1", "fieldsV1",
-				  "f:metadata", "f:labels", ".", "f:kubernetes.io/arch",
+				  "manager", managers[i], "operation", "Update", "apiVersion", "v1",
+				  "time", stamp, "fieldsType", "FieldsV1", "fieldsV1", "f:metadata",
+				  "f:labels", ".", "f:kubernetes.io/arch",
 				  "f:kubernetes.io/hostname",
 				  "f:feature.node.kubernetes.io/pci-10de.present"));
 	return list;
@@ -87,8 +87,8 @@ static json_t *managed_fields(const char *stamp)
 static json_t *node_status(const char *name, const char *stamp)
 {
 	json_t *resources = json_pack("{s:s, s:s, s:s, s:s, s:s}", "cpu", "128",
-				      "ephemeral-storage", "1843269236Ki", "memory",
-				      "2113390036Ki", "nvidia.com/pgpu", "8", "pods", "110");
+				      "ephemeral-storage", "1843269236Ki", "memory", "2113390036Ki",
+				      "nvidia.com/pgpu", "8", "pods", "110");
 
 	return json_pack("{s:O, s:o, s:o, s:[{s:s, s:s}, {s:s, s:s}], s:{s:s, s:s, s:s, s:s, s:s}}",
 			 "capacity", resources, "allocatable", resources, "conditions",
@@ -134,8 +134,8 @@ int kubemodel_churn_node(struct kubemodel *m, const char *name, unsigned nth, st
 		return err_set(err, ERR_NOT_FOUND, "node %s: not there", name);
 	clock_rfc3339_us(stamp);
 	snprintf(count, sizeof(count), "%u", nth);
-	p = nth % 10 ? json_pack("{s:{s:o}}", "status", "conditions", conditions(stamp)) :
-		       json_pack("{s:{s:{s:s}}}", "metadata", "annotations",
+	p = nth % 10 ? json_pack("{s:{s:o}}", "status", "conditions", conditions(stamp))
+		     : json_pack("{s:{s:{s:s}}}", "metadata", "annotations",
 				 "example.com/seen-by-others", count);
 	km_put(m, KM_NODES, km_merge_patch(o->now->json, km_must_json(p)));
 	return 0;
@@ -187,7 +187,7 @@ int kubemodel_load(struct kubemodel *m, struct rd in, struct err *err)
 		json_t *obj;
 		size_t i;
 
-		json_array_foreach(list, i, obj) {
+		json_array_foreach (list, i, obj) {
 			if (km_check_dns_subdomain(km_text_at(obj, "metadata.name")))
 				return err_set(err, ERR_INVALID, "saved cluster: %s %zu: no name",
 					       km_kinds[k].plural, i);

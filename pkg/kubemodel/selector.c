@@ -98,8 +98,8 @@ bool km_selector_parse(const struct km_kind *kind, const char *labels, const cha
 			       field_text);
 	for (size_t i = 0; i < out->n_fields; i++) {
 		if (out->field[i].op == KM_EXISTS || out->field[i].op == KM_ABSENT)
-			return km_fail(a, 400, NULL, NULL,
-				       "unable to parse fieldSelector \"%s\"", field_text);
+			return km_fail(a, 400, NULL, NULL, "unable to parse fieldSelector \"%s\"",
+				       field_text);
 		if (!field_is_known(kind, out->field[i].key))
 			return km_fail(a, 400, NULL, NULL,
 				       "field label not supported: \"%s\" for %s",

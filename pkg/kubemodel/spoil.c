@@ -101,7 +101,7 @@ static void retype_all(json_t *obj)
 	json_t *v;
 	void *next;
 
-	json_object_foreach_safe(obj, next, key, v)
+	json_object_foreach_safe (obj, next, key, v)
 		if (!str_eq(key, "kind") && !str_eq(key, "apiVersion"))
 			json_object_set_new(obj, key, other_type(v));
 }
@@ -125,9 +125,9 @@ static int wrong_types(struct buf *body, const char *field, struct err *err)
 
 static int error_event(struct buf *line, int code, const char *reason, struct err *err)
 {
-	json_auto_t *j = km_must_json(json_pack("{s:s, s:o}", "type", "ERROR", "object",
-						km_status(code, *reason ? reason : "InternalError",
-							  NULL, "scripted error")));
+	json_auto_t *j = km_must_json(json_pack(
+		"{s:s, s:o}", "type", "ERROR", "object",
+		km_status(code, *reason ? reason : "InternalError", NULL, "scripted error")));
 	AUTO_MEM char *text = km_must(json_dumps(j, JSON_COMPACT));
 
 	if (replace(line, text, strlen(text), err) < 0)

@@ -47,13 +47,20 @@ static const struct {
 	int code;
 	const char *reason;
 } reasons[] = {
-	{ 400, "BadRequest" },	   { 401, "Unauthorized" },
-	{ 403, "Forbidden" },	   { 404, "NotFound" },
-	{ 405, "MethodNotAllowed" }, { 406, "NotAcceptable" },
-	{ 409, "Conflict" },	   { 410, "Expired" },
-	{ 413, "RequestEntityTooLarge" }, { 415, "UnsupportedMediaType" },
-	{ 422, "Invalid" },	   { 429, "TooManyRequests" },
-	{ 500, "InternalError" },  { 503, "ServiceUnavailable" },
+	{ 400, "BadRequest" },
+	{ 401, "Unauthorized" },
+	{ 403, "Forbidden" },
+	{ 404, "NotFound" },
+	{ 405, "MethodNotAllowed" },
+	{ 406, "NotAcceptable" },
+	{ 409, "Conflict" },
+	{ 410, "Expired" },
+	{ 413, "RequestEntityTooLarge" },
+	{ 415, "UnsupportedMediaType" },
+	{ 422, "Invalid" },
+	{ 429, "TooManyRequests" },
+	{ 500, "InternalError" },
+	{ 503, "ServiceUnavailable" },
 	{ 504, "Timeout" },
 };
 
@@ -129,8 +136,8 @@ bool km_fail(struct kubemodel_answer *a, int code, const char *reason, json_t *d
 	va_start(ap, fmt);
 	vsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);
-	km_answer_json(a, code, km_status(code, reason ? reason : reason_of(code), details,
-					  message));
+	km_answer_json(a, code,
+		       km_status(code, reason ? reason : reason_of(code), details, message));
 	return false;
 }
 

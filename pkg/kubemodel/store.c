@@ -98,8 +98,8 @@ json_t *km_as_metadata(json_t *obj)
 const char *km_version_text(struct km_version *v, enum km_form form, size_t *len)
 {
 	if (!v->text[form]) {
-		json_auto_t *j = form == KM_METADATA ? km_as_metadata(v->json) :
-						       km_must_json(json_copy(v->json));
+		json_auto_t *j = form == KM_METADATA ? km_as_metadata(v->json)
+						     : km_must_json(json_copy(v->json));
 
 		if (form == KM_ITEM) {
 			json_object_del(j, "kind");
@@ -199,10 +199,9 @@ struct km_object *km_put(struct kubemodel *m, const struct km_kind *kind, json_t
 	char key[2 * KM_MAX_NAME];
 	struct km_object *o;
 	bool found;
-	size_t at = km_list_at(l,
-			       key_of(kind->namespaced ? km_text_at(obj, "metadata.namespace") : "",
-				      name, key),
-			       &found);
+	size_t at = km_list_at(
+		l, key_of(kind->namespaced ? km_text_at(obj, "metadata.namespace") : "", name, key),
+		&found);
 
 	o = found ? l->item[at] : object_insert(l, kind, at, key);
 	before = o->now;

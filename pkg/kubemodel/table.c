@@ -38,8 +38,9 @@ static const char *node_status(const json_t *obj)
 	size_t i;
 	json_t *c;
 
-	json_array_foreach(conditions, i, c)
-		if (str_eq(km_text_at(c, "type"), "Ready") && str_eq(km_text_at(c, "status"), "True"))
+	json_array_foreach (conditions, i, c)
+		if (str_eq(km_text_at(c, "type"), "Ready") &&
+		    str_eq(km_text_at(c, "status"), "True"))
 			return "Ready";
 	return "NotReady";
 }
@@ -69,8 +70,8 @@ static const char *cell(const char *column, const json_t *obj, char age_text[24]
 	}
 	if (str_eq(km_text_at(obj, "kind"), "Node"))
 		return node_status(obj);
-	return *km_text_at(obj, "metadata.deletionTimestamp") ? "Terminating" :
-								km_text_at(obj, "status.phase");
+	return *km_text_at(obj, "metadata.deletionTimestamp") ? "Terminating"
+							      : km_text_at(obj, "status.phase");
 }
 
 static const char *const *columns_of(const struct km_kind *kind)

@@ -87,7 +87,7 @@ static bool check_string_map(struct kubemodel_answer *a, const char *field, json
 	if (map && !json_is_null(map) && !json_is_object(map))
 		return km_fail(a, 400, NULL, NULL, "cannot decode metadata.%s: not an object",
 			       field);
-	json_object_foreach(map, key, v)
+	json_object_foreach (map, key, v)
 		if (!json_is_string(v))
 			return km_fail(a, 400, NULL, NULL,
 				       "cannot decode metadata.%s[%s]: not a string", field, key);
@@ -101,7 +101,7 @@ static bool check_labels(struct kubemodel_answer *a, const struct km_kind *kind,
 	const char *key;
 	json_t *v;
 
-	json_object_foreach(labels, key, v) {
+	json_object_foreach (labels, key, v) {
 		const char *why = km_check_qualified_name(key), *what = key;
 
 		if (!why)
@@ -122,7 +122,7 @@ static bool check_annotations(struct kubemodel_answer *a, const struct km_kind *
 	const char *key;
 	json_t *v;
 
-	json_object_foreach(annotations, key, v) {
+	json_object_foreach (annotations, key, v) {
 		const char *why = km_check_qualified_name(key);
 
 		total += strlen(key) + json_string_length(v);

@@ -17,8 +17,8 @@ struct kubemodel_watch {
 	char ns[KM_MAX_NAME];
 	struct km_selector selector;
 	enum km_form form;
-	uint64_t at;		    /* version of the next event to look at */
-	struct km_version **first;  /* what there was when it began, sent as ADDED */
+	uint64_t at;		   /* version of the next event to look at */
+	struct km_version **first; /* what there was when it began, sent as ADDED */
 	size_t n_first, i_first;
 	bool over, bookmarks;
 	unsigned bookmarks_owed;
@@ -115,9 +115,9 @@ static int line_write_left(const struct kubemodel_watch *w, struct buf *line,
 {
 	json_t *meta, *copy = km_copy_for_metadata(e->before->json, &meta);
 
-	json_object_set(meta, "resourceVersion",
-			json_object_get(json_object_get(e->now->json, "metadata"),
-					"resourceVersion"));
+	json_object_set(
+		meta, "resourceVersion",
+		json_object_get(json_object_get(e->now->json, "metadata"), "resourceVersion"));
 	if (w->form == KM_METADATA) {
 		json_t *partial = km_as_metadata(copy);
 
@@ -159,13 +159,12 @@ static int line_write_bookmark(struct kubemodel_watch *w, struct buf *line)
 		w->bookmarks_owed--;
 	w->bookmark_at_ms = now_ms() + w->m->config.bookmark_ms;
 	snprintf(version, sizeof(version), "%llu", (unsigned long long)w->at - 1);
-	return line_write_json(line, "BOOKMARK",
-			       json_pack("{s:s, s:s, s:{s:s, s:n}}", "kind",
-					 partial ? "PartialObjectMetadata" : w->kind->kind,
-					 "apiVersion",
-					 partial ? "meta.k8s.io/v1" : km_api_version(w->kind, api),
-					 "metadata", "resourceVersion", version,
-					 "creationTimestamp"));
+	return line_write_json(
+		line, "BOOKMARK",
+		json_pack("{s:s, s:s, s:{s:s, s:n}}", "kind",
+			  partial ? "PartialObjectMetadata" : w->kind->kind, "apiVersion",
+			  partial ? "meta.k8s.io/v1" : km_api_version(w->kind, api), "metadata",
+			  "resourceVersion", version, "creationTimestamp"));
 }
 
 static int events_next(struct kubemodel_watch *w, struct buf *line)

@@ -81,8 +81,7 @@ static bool create_check(struct kubemodel *m, const struct km_target *t, json_t 
 		return km_fail(a, 404, NULL, km_details(KM_NAMESPACES, t->ns),
 			       "namespaces \"%s\" not found", t->ns);
 	if (km_list_of(m, t->kind)->n >= KUBEMODEL_MAX_OBJECTS)
-		return km_fail(a, 507, "InsufficientStorage", NULL, "too many %s",
-			       t->kind->plural);
+		return km_fail(a, 507, "InsufficientStorage", NULL, "too many %s", t->kind->plural);
 	return true;
 }
 
@@ -123,8 +122,11 @@ static void keep(json_t *obj, const char *key, const json_t *old)
 /* The object that is to be stored: what the request may change from `wish`, the rest from `old`. */
 static json_t *object_merge(const struct km_target *t, json_t *old, json_t *wish)
 {
-	static const char *const fixed[] = { "uid", "creationTimestamp", "deletionTimestamp",
-					     "deletionGracePeriodSeconds", "generateName",
+	static const char *const fixed[] = { "uid",
+					     "creationTimestamp",
+					     "deletionTimestamp",
+					     "deletionGracePeriodSeconds",
+					     "generateName",
 					     "resourceVersion" };
 	const json_t *old_meta = json_object_get(old, "metadata");
 	json_t *meta, *obj = km_copy_for_metadata(wish, &meta);
@@ -233,8 +235,8 @@ static void pod_delete(struct kubemodel *m, struct km_object *o, const json_t *o
 		km_leave(m, o, m->config.grace_ms);
 }
 
-static void delete(struct kubemodel *m, const struct km_target *t, struct km_object *o,
-		   const json_t *options, struct kubemodel_answer *a)
+static void delete (struct kubemodel *m, const struct km_target *t, struct km_object *o,
+		    const json_t *options, struct kubemodel_answer *a)
 {
 	if (!preconditions_check(t, o, options, a))
 		return;
@@ -283,7 +285,7 @@ static void write_object(struct kubemodel *m, const struct km_target *t,
 	else if (str_eq(t->verb, "update") && whole)
 		change(m, t, o, body, a);
 	else if (str_eq(t->verb, "delete") && !*t->sub)
-		delete(m, t, o, body, a);
+		delete (m, t, o, body, a);
 	else
 		km_fail(a, 405, NULL, NULL, NOT_ALLOWED);
 }
