@@ -293,7 +293,7 @@ static void write_object(struct kubemodel *m, const struct km_target *t,
 void km_write_request(struct kubemodel *m, const struct km_target *t,
 		      const struct kubemodel_request *rq, struct kubemodel_answer *a)
 {
-	bool may_be_empty = str_eq(t->verb, "delete");
+	bool may_be_empty = str_starts(t->verb, "delete");
 	json_auto_t *body = NULL;
 
 	if (!(may_be_empty && !rq->body.left)) {
