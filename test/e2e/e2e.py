@@ -491,6 +491,8 @@ class Context:
     def close(self):
         for function, args in reversed(self.cleanups):
             function(*args)
+        if self.cluster.api_process.poll() is not None:
+            self.cluster.start_api()  # the test failed while it was away; the next one shall not
 
 
 def run_one(function, cluster, operator, base):
@@ -508,7 +510,7 @@ def run_one(function, cluster, operator, base):
         result, text = "skip", f": {e}"
     except AssertionError as e:
         where = traceback.extract_tb(e.__traceback__)[-1]
-        result, text = "FAIL", f": {e or where.line} ({pathlib.Path(where.filename).name}:{where.lineno})"
+        result, text = "FAIL", f": {str(e) or where.line} ({pathlib.Path(where.filename).name}:{where.lineno})"
     except Exception:
         result, text = "FAIL", f": {traceback.format_exc()}"
     took = time.monotonic() - begin
