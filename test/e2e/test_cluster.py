@@ -85,6 +85,20 @@ def test_rbac_truth(t):
         assert answer.out.strip() == ("yes" if allowed else "no"), (question, answer.out, answer.err)
 
 
+@test(alone=True)
+def test_drain_rights_are_apart(t):
+    """The rights of --busy-policy=drain come with their own file, and go with it."""
+    token = e2e.AgentIdentity(t.cluster, "policy-probe").token()
+    path = e2e.MANIFESTS / "cc-manager" / "drain"
+    before = rules_of(t.cluster, token, "default")
+    t.cluster.kubectl("apply", "--server-side", "-f", path)
+    t.defer(t.cluster.kubectl, "delete", "--ignore-not-found", "-f", path)
+    more = {(v, "pods") for v in ("get", "list", "watch")} | {("create", "pods/eviction")}
+    wait_until(lambda: rules_of(t.cluster, token, "default") == before | more, 10, "the rights to drain")
+    t.cluster.kubectl("delete", "-f", path)
+    wait_until(lambda: rules_of(t.cluster, token, "default") == before, 10, "the rights are gone")
+
+
 @test
 def test_node_policy(t):
     """A pod's token writes its own node and gpucc's keys there; everything else is denied with a reason."""
