@@ -96,7 +96,7 @@ $(BUILD)/bin/%: $(BUILD)/debug/%
 	@mkdir -p $(@D)
 	$(Q)$(if $(filter -static-pie,$(PIE)),hack/check-static $< && $(CROSS)strip -o $@ $<,cp $< $@)
 $(BUILD)/unit/pkg: $(call objs,test/unit)
-$(BUILD)/unit/%: $$(call objs,test/unit/$$*) $$(filter-out %/main.o,$$(call objs,cmd/$$*)) $(PKG_LIB)
+$(BUILD)/unit/%: $$(call objs,test/unit/$$*) $$(filter-out $$(BUILD)/cmd/$$*/main.o,$$(call objs,cmd/$$*)) $(PKG_LIB)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -no-pie $(LDFLAGS) -o $@ $(filter %.o,$^) $(PKG_LIB) -lcriterion $(LDLIBS)
