@@ -177,7 +177,7 @@ static int parse_url(struct http_client *c, const struct http_config *config, CU
 	char *scheme = NULL, *extra = NULL;
 	bool known;
 
-	if (curl_url_set(u, CURLUPART_URL, config->url, 0) ||
+	if (curl_url_set(u, CURLUPART_URL, config->url, CURLU_NON_SUPPORT_SCHEME) ||
 	    curl_url_get(u, CURLUPART_SCHEME, &scheme, 0))
 		return err_set(err, ERR_INVALID, "\"%.200s\" is not a url", config->url);
 	c->tls = strcmp(scheme, "https") == 0;

@@ -3,6 +3,7 @@
  * List, then watch, for ever.  resourceVersion is a text we give back as we got it.  What we know stays
  * valid while the link is down; a 410 or an answer that makes no sense means to list again.
  */
+#include <malloc.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -33,6 +34,7 @@ struct watch {
 	uint64_t began_ms, asked_ms;
 	bool token_read_again;
 	unsigned refused; /* watches in a row that got a status code instead of an answer */
+	unsigned spent;	  /* ... or made us list again before they told us anything */
 
 	bool broken; /* something in the stream made no sense; `why` says what */
 	bool gone;   /* ... namely 410 */
@@ -227,6 +229,8 @@ static void on_open(void *arg)
 
 	w->token_read_again = false;
 	w->refused = 0;
+	malloc_trim(
+		0); /* what the list and the handshake took goes back; from here on we mostly wait */
 	enter(w);
 	w->ops->link(w->arg, true, &none);
 	leave(w);
@@ -263,6 +267,8 @@ static int take_event(void *arg, struct rd line, struct err *err)
 		r = err_set(err, ERR_INVALID, "metadata.resourceVersion: too long");
 	else if (ev.type != EVENT_BOOKMARK)
 		r = w->ops->object(w->arg, ev.type, ev.object, err);
+	if (r == 0)
+		w->spent = 0;
 	json_free(ev.doc);
 	return r;
 }
@@ -315,13 +321,13 @@ static void resume(struct watch *w)
 		again_after(w, backoff_next_ms(&w->backoff));
 }
 
-/* The version is of no use any more.  Once is normal; again and again is a server to be gentle with. */
+/* Once is normal, after a server's restart too; again and again is a server to be gentle with. */
 static void list_again(struct watch *w)
 {
-	bool first = w->backoff.tries == 0;
-	uint64_t pause = backoff_next_ms(&w->backoff);
-
-	again_after(w, first ? jitter_below(w->client->tuning.early_ms) : pause);
+	if (w->spent++ == 0)
+		again_after(w, jitter_below(w->client->tuning.early_ms));
+	else
+		again_after(w, backoff_next_ms(&w->backoff));
 }
 
 static bool version_is_spent(struct watch *w, enum k8s_restart cause, const struct err *err)
@@ -342,8 +348,10 @@ static void on_watch_done(void *arg, const struct http_response *response, const
 	lines_clear(&w->lines); /* half a line of a stream that ended is nothing */
 	client_count(w->client, "watch", w->broken ? 200 : response->status);
 	w->client->stats.watch_restarts[cause]++;
-	if (now_ms() - w->began_ms >= LONG_ENOUGH_MS)
+	if (now_ms() - w->began_ms >= LONG_ENOUGH_MS) {
 		backoff_reset(&w->backoff);
+		w->spent = 0;
+	}
 	if (version_is_spent(w, cause, result)) {
 		w->version[0] = '\0';
 		w->refused = 0;

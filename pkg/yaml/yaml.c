@@ -18,6 +18,7 @@ struct level {
 
 struct parser {
 	const char *file;
+	struct rd text;
 	yaml_parser_t lib;
 	struct yaml *root;
 	struct level stack[YAML_MAX_DEPTH];
@@ -32,6 +33,15 @@ static int fail(struct parser *p, const yaml_event_t *at, const char *what)
 	return err_set(p->err, ERR_INVALID, "%s:%zu: %s", p->file, at->start_mark.line + 1, what);
 }
 
+static size_t lines_before(struct rd text, size_t offset)
+{
+	size_t lines = 0;
+
+	for (size_t i = 0; i < offset && i < text.left; i++)
+		lines += text.p[i] == '\n';
+	return lines;
+}
+
 /* libyaml's own complaint, which is about the line it had reached. */
 static int lib_error(struct parser *p)
 {
@@ -39,8 +49,8 @@ static int lib_error(struct parser *p)
 
 	if (p->lib.error == YAML_MEMORY_ERROR)
 		return err_nomem(p->err);
-	if (p->lib.error == YAML_READER_ERROR) /* it has an offset and no line */
-		line = p->lib.mark.line;
+	if (p->lib.error == YAML_READER_ERROR) /* it reads ahead: no line, but an offset */
+		line = lines_before(p->text, p->lib.problem_offset);
 	return err_set(p->err, ERR_INVALID, "%s:%zu: %s", p->file, line + 1,
 		       p->lib.problem ? p->lib.problem : "is not YAML");
 }
@@ -221,7 +231,7 @@ static void parser_clear(struct parser *p)
 
 int yaml_parse(const char *file, struct rd text, struct yaml **out, struct err *err)
 {
-	CLEANUP(parser_clear) struct parser p = { .file = file, .err = err };
+	CLEANUP(parser_clear) struct parser p = { .file = file, .text = text, .err = err };
 	yaml_event_t ev;
 	int r;
 
