@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ns - a mount namespace of our own: an empty /sys that keeps what programs need of the real one, an
+ * empty /dev/vfio, and processes that hold a device open. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/file.h"
+#include "base/str.h"
+#include "sim.h"
+
+static int proc_write(const char *path, const char *text, struct err *err)
+{
+	return file_write_attr(path, text, err);
+}
+
+static int user_namespace(struct err *err)
+{
+	char map[64];
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		return err_errno(err, "a user and mount namespace");
+	snprintf(map, sizeof(map), "0 %u 1", uid);
+	if (proc_write("/proc/self/uid_map", map, err) < 0 ||
+	    proc_write("/proc/self/setgroups", "deny", err) < 0)
+		return -1;
+	snprintf(map, sizeof(map), "0 %u 1", gid);
+	return proc_write("/proc/self/gid_map", map, err);
+}
+
+int ns_enter(struct err *err)
+{
+	if (geteuid() == 0 ? unshare(CLONE_NEWNS) < 0 : user_namespace(err) < 0)
+		return err->kind ? -1 : err_errno(err, "a mount namespace");
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return err_errno(err, "making mounts private");
+	return 0;
+}
+
+/* Binds `name` of the folder `old` onto `to`, folders with all below them. */
+static bool keep(int old, const char *name, const char *to)
+{
+	char from[300];
+
+	snprintf(from, sizeof(from), "/proc/self/fd/%d/%s", old, name);
+	return mount(from, to, NULL, MS_BIND | MS_REC, NULL) == 0;
+}
+
+/* What runtimes read at start; where the host lacks one, so does the simulated machine. */
+static const char *const kept[] = { "fs", "devices/system", "kernel/mm", "module" };
+
+int ns_mount_sys(struct err *err)
+{
+	AUTO_FD old = open("/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (old < 0)
+		return err_errno(err, "/sys");
+	if (mount("gpusim", "/sys", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755,size=64m") < 0)
+		return err_errno(err, "mounting over /sys");
+	for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+		char to[300];
+
+		if (str_eq(kept[i], "module") || faccessat(old, kept[i], F_OK, 0) < 0)
+			continue;
+		snprintf(to, sizeof(to), "/sys/%s", kept[i]);
+		if (file_mkdirs(to, 0755, err) < 0)
+			return -1;
+		if (!keep(old, kept[i], to))
+			rmdir(to);
+	}
+	return 0;
+}
+
+/* A copy of one entry of /dev in our own. */
+static void dev_entry(int old, const struct dirent *e, const char *to)
+{
+	char target[256], path[300];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "%s/%s", to, e->d_name);
+	if (e->d_type == DT_LNK) {
+		n = readlinkat(old, e->d_name, target, sizeof(target) - 1);
+		if (n > 0) {
+			target[n] = '\0';
+			if (symlink(target, path) < 0)
+				complain("%s: %s", path, strerror(errno));
+		}
+		return;
+	}
+	if (e->d_type == DT_DIR)
+		mkdir(path, 0755);
+	else
+		close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	if (!keep(old, e->d_name, path))
+		unlinkat(AT_FDCWD, path, e->d_type == DT_DIR ? AT_REMOVEDIR : 0);
+}
+
+/* Without a /dev/vfio to mount over, /dev itself is made anew from its old entries. */
+static int dev_rebuild(struct err *err)
+{
+	AUTO_FD old = open("/dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = old < 0 ? NULL : fdopendir(dup(old));
+	struct dirent *e;
+
+	if (!dir)
+		return err_errno(err, "/dev");
+	if (mount("gpusim", "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755") < 0) {
+		closedir(dir);
+		return err_errno(err, "mounting over /dev");
+	}
+	while ((e = readdir(dir)))
+		if (!str_eq(e->d_name, ".") && !str_eq(e->d_name, ".."))
+			dev_entry(old, e, "/dev");
+	closedir(dir);
+	return file_mkdirs("/dev/vfio", 0755, err);
+}
+
+int ns_mount_vfio(struct err *err)
+{
+	struct stat st;
+
+	if (stat("/dev/vfio", &st) < 0)
+		return dev_rebuild(err);
+	if (mount("gpusim", "/dev/vfio", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755") < 0)
+		return err_errno(err, "mounting over /dev/vfio");
+	return 0;
+}
+
+/* A process that does nothing but keep `path` open, as a virtual machine would.  It is opened before
+ * the fork, so that it is held when this returns. */
+pid_t holder_start(const char *path)
+{
+	AUTO_FD fd = open(path, O_RDWR | O_CLOEXEC);
+	pid_t pid = fd < 0 ? -1 : fork();
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_NAME, "gpusim-holder");
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_DFL);
+	dup2(fd, 0);
+	close_range(1, ~0u, 0); /* our locks, pipes and files are none of its business */
+	for (;;)
+		pause();
+}
+
+void holder_stop(pid_t pid)
+{
+	if (pid <= 0)
+		return;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
