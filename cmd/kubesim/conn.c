@@ -40,6 +40,7 @@ struct conn {
 	bool has_fault;
 	struct kubemodel_watch *watch;
 	uint64_t lines, stream_bytes;
+	bool more;    /* the watch has more to say than there was room for */
 	size_t quota; /* bytes that a slow answer may send before the next tick */
 };
 
@@ -170,12 +171,12 @@ static void conn_flush(struct conn *c)
 	}
 	if (c->dead)
 		return;
-	if (has_fault(c, KUBEMODEL_SLOW) && c->out_at < end)
+	if (has_fault(c, KUBEMODEL_SLOW) && (c->out_at < end || c->more))
 		timer_arm(c->pace, c->fault.ms);
 	if (c->then != GO_ON && c->out_at == end)
 		then_do(c);
 	out_settle(c);
-	want_events(c, blocked);
+	want_events(c, blocked || (c->more && !has_fault(c, KUBEMODEL_SLOW)));
 }
 
 /* Answers are dropped rather than half kept when they are beyond all measure. */
@@ -300,10 +301,14 @@ static void stream_pump(struct conn *c)
 {
 	AUTO_BUF line = BUF_INIT(KUBEMODEL_MAX_ANSWER);
 
-	while (!c->dead && c->watch && c->then == GO_ON && c->out.len - c->out_at < OUT_HIGH) {
+	c->more = false;
+	while (!c->dead && c->watch && c->then == GO_ON) {
 		bool hit = c->has_fault && c->lines + 1 == c->fault.event;
-		int r = 1;
+		int r;
 
+		c->more = c->out.len - c->out_at >= OUT_HIGH;
+		if (c->more)
+			break;
 		if (hit && c->fault.action == KUBEMODEL_ERROR_EVENT) {
 			stream_hit(c, &line);
 			stream_end(c);

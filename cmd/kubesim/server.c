@@ -109,10 +109,10 @@ static void on_tick(struct source *src, void *arg)
 
 void server_changed(struct sim *s)
 {
-	if (kubemodel_version(s->model) != s->pumped)
-		timer_arm(s->tick, 0);
-	else
+	if (kubemodel_version(s->model) == s->pumped)
 		tick_arm(s);
+	else if (timer_left_ms(s->tick) > 0) /* arming it again would put it off again */
+		timer_arm(s->tick, 0);
 }
 
 /* ---- what scripts do to the server ---- */
@@ -143,19 +143,21 @@ void server_drop_watches(struct sim *s)
 	conn_reset_all(s, true);
 }
 
+/* In steps that a watch can follow, however short the history. */
 static void on_churn(struct source *src, void *arg)
 {
 	struct sim *s = arg;
 	struct churn *c = &s->churn;
 	struct err err = ERR_INIT;
-	uint64_t due =
-		c->rate ? (now_ms() - c->began_ms) * c->rate / 1000 : c->done + CHURN_AT_ONCE;
+	uint64_t half = s->config.history / 2;
+	uint64_t step = half < CHURN_AT_ONCE ? half + 1 : CHURN_AT_ONCE;
+	uint64_t due = c->rate ? (now_ms() - c->began_ms) * c->rate / 1000 : c->count;
 
-	if (due > c->count)
-		due = c->count;
-	for (; c->done < due; c->done++)
+	if (due > c->done + step)
+		due = c->done + step;
+	for (; c->done < due && c->done < c->count; c->done++)
 		if (kubemodel_churn_node(s->model, c->node, (unsigned)c->done, &err) < 0)
-			c->done = due = c->count; /* the node has gone: so has the work */
+			c->count = c->done; /* the node has gone: so has the work */
 	if (c->done < c->count)
 		timer_arm(src, c->rate ? CHURN_MS : 0);
 	server_changed(s);
