@@ -168,7 +168,7 @@ struct gpu_undo {
 int gpu_stage(struct gpu *g, enum gpu_mode mode, struct gpu_undo *undo, struct err *err) MUST_CHECK;
 /* Writes back what gpu_stage() replaced, last first. */
 int gpu_unstage(struct gpu *g, const struct gpu_undo *undo, struct err *err) MUST_CHECK;
-/* Whether the knobs say `mode` already. */
+/* Whether the knobs say `mode` already.  ERR_UNSUPPORTED: the firmware lacks a knob that it needs. */
 int gpu_staged(struct gpu *g, enum gpu_mode mode, bool *out, struct err *err) MUST_CHECK;
 
 /* Resets through the kernel and gets the device ready again.  *was_reset: the knobs are latched now,

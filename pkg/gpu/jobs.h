@@ -21,7 +21,8 @@
 #include "loop/loop.h"
 
 enum gpu_op {
-	GPU_OP_QUERY,	 /* active pair, and with want_staged whether knobs say `mode` */
+	GPU_OP_QUERY,	 /* active pair, and with want_staged whether knobs say `mode`; ERR_UNSUPPORTED
+			    (with the active pair) when the firmware lacks what `mode` needs */
 	GPU_OP_SETTINGS, /* knobs */
 	GPU_OP_UNBIND,	 /* remembers the driver, sets driver_override to it, unbinds */
 	GPU_OP_STAGE,	 /* knobs := mode, read back; undo */

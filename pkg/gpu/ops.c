@@ -129,8 +129,8 @@ static int op_query(struct session *s, const struct gpu_job *job, struct gpu_res
 		out->staged = same ? GPU_STAGED_SAME : GPU_STAGED_DIFFERENT;
 		return 0;
 	}
-	if (odd.kind == ERR_INTERRUPTED) {
-		*err = odd;
+	if (odd.kind == ERR_INTERRUPTED || odd.kind == ERR_UNSUPPORTED) {
+		*err = odd; /* the second: no use to begin */
 		return -1;
 	}
 	str_copy(out->staged_error, sizeof(out->staged_error), err_text(&odd));

@@ -40,12 +40,13 @@ static void wants_cc(const struct gpu *g, enum gpu_mode mode, struct wants *w)
 	uint16_t ccd = mode == GPU_MODE_DEVTOOLS;
 
 	if (mode == GPU_MODE_OFF) {
+		/* What firmware does not know is off. */
 		if (hopper) {
-			add(w, KNOB_DECOUPLER, 0);
+			add_if_known(w, KNOB_DECOUPLER, 0);
 			add_if_known(w, KNOB_PPCIE, 0);
 		}
-		add(w, KNOB_CCD, 0); /* off: devtools first */
-		add(w, KNOB_CCM, 0);
+		add_if_known(w, KNOB_CCD, 0); /* off: devtools first */
+		add_if_known(w, KNOB_CCM, 0);
 		return;
 	}
 	add(w, KNOB_A, 0);
@@ -73,7 +74,7 @@ static void wants_ppcie(const struct gpu *g, struct wants *w)
 /* A switch has no CC: all but ppcie just asks for PPCIe off. */
 static void wants_switch_off(struct wants *w)
 {
-	add(w, KNOB_DECOUPLER, 0);
+	add_if_known(w, KNOB_DECOUPLER, 0);
 	add_if_known(w, KNOB_PPCIE, 0);
 }
 
@@ -102,6 +103,8 @@ static int explain(const struct want *want, struct err *err)
 		return -1;
 	if (want->id == KNOB_PPCIE)
 		return err_wrap(err, "firmware without PPCIe, an update is needed");
+	if (want->id == KNOB_CCM || want->id == KNOB_CCD)
+		return err_wrap(err, "firmware without confidential computing, an update is needed");
 	return -1;
 }
 
@@ -188,14 +191,11 @@ int gpu_staged(struct gpu *g, enum gpu_mode mode, bool *out, struct err *err)
 	for (size_t i = 0; i < w.n; i++) {
 		if (fsp_knob_read(g, w.want[i].id, &value, err) < 0) {
 			if (!w.want[i].may_lack || !fsp_no_such_knob(err))
-				return -1;
+				return explain(&w.want[i], err);
 			err_clear(err);
 			continue;
 		}
-		if (!says(&w.want[i], value)) {
-			*out = false;
-			return 0;
-		}
+		*out = *out && says(&w.want[i], value);
 	}
 	return 0;
 }
