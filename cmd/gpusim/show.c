@@ -15,21 +15,31 @@ struct show_options {
 
 static const char *const formats[] = { "text", "json", NULL };
 
+/* The words of the contract: a device's mode, or "unsupported". */
+static const char *cc_text(const struct gpumodel_truth *t, unsigned mode)
+{
+	return t->cc_supported ? gpumodel_cc_name(mode) : "unsupported";
+}
+
+static const char *ppcie_text(const struct gpumodel_truth *t, bool on)
+{
+	return !t->ppcie_supported ? "unsupported" : on ? "on" : "off";
+}
+
 static void text_print(struct sim *s)
 {
+	static const char row[] = "%-13s %-10s %-12s %-12s %-12s %-12s %-8s %s\n";
 	struct gpumodel_truth t;
 
-	printf("%-13s %-14s %-9s %-9s %-7s %-7s %-9s %-7s %s\n", "DEVICE", "PART", "CC", "STAGED", "PPCIE",
-	       "STAGED", "UNAPPLIED", "BOOTED", "DRIVER");
+	printf(row, "DEVICE", "PART", "CC", "CC STAGED", "PPCIE", "STAGED", "BOOTED", "DRIVER");
 	for (unsigned i = 0; i < gpumodel_count(s->model); i++) {
 		const struct gpumodel_info *info = gpumodel_info(s->model, i);
 		const char *driver = gpumodel_driver(s->model, i);
 
 		gpumodel_truth(s->model, i, &t);
-		printf("%-13s %-14s %-9s %-9s %-7s %-7s %-9s %-7s %s\n", info->bdf, info->part,
-		       gpumodel_cc_name(t.cc_active), gpumodel_cc_name(t.cc_staged),
-		       t.ppcie_active ? "on" : "off", t.ppcie_staged ? "on" : "off",
-		       t.staged_unapplied ? "yes" : "no", t.booted ? "yes" : "no", driver ? driver : "-");
+		printf(row, info->bdf, info->part, cc_text(&t, t.cc_active), cc_text(&t, t.cc_staged),
+		       ppcie_text(&t, t.ppcie_active), ppcie_text(&t, t.ppcie_staged), t.booted ? "yes" : "no",
+		       driver ? driver : "-");
 	}
 }
 
@@ -54,15 +64,17 @@ static json_t *knobs_json(const struct gpumodel_truth *t)
 static json_t *device_json(struct sim *s, unsigned i)
 {
 	const struct gpumodel_info *info = gpumodel_info(s->model, i);
+	const char *kind = info->kind == GPUMODEL_GPU ? "gpu" : info->kind == GPUMODEL_SWITCH ? "switch" : "other";
 	struct gpumodel_truth t;
 
 	gpumodel_truth(s->model, i, &t);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:o, s:o, s:b, s:s, s:I, s:o}",
-			 "bdf", info->bdf, "part", info->part, "chip", info->chip, "kind",
-			 info->kind == GPUMODEL_GPU ? "gpu" : info->kind == GPUMODEL_SWITCH ? "switch" : "other",
-			 "ccActive", gpumodel_cc_name(t.cc_active), "ccStaged", gpumodel_cc_name(t.cc_staged),
-			 "ppcieActive", t.ppcie_active, "ppcieStaged", t.ppcie_staged, "stagedUnapplied",
-			 t.staged_unapplied, "booted", t.booted, "recovery", t.recovery, "driver",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:o, s:o, s:b, s:s, "
+			 "s:I, s:o}",
+			 "bdf", info->bdf, "part", info->part, "chip", info->chip, "name", info->name, "kind",
+			 kind, "ccMode", cc_text(&t, t.cc_active), "ccStaged", cc_text(&t, t.cc_staged),
+			 "ppcieMode", ppcie_text(&t, t.ppcie_active), "ppcieStaged",
+			 ppcie_text(&t, t.ppcie_staged), "stagedUnapplied", t.staged_unapplied, "booted",
+			 t.booted, "recovery", t.recovery, "held", t.held, "driver",
 			 text_or_null(gpumodel_driver(s->model, i)), "driverOverride",
 			 text_or_null(s->dev[i].override), "removed", s->dev[i].removed, "powerControl",
 			 s->dev[i].control_auto ? "auto" : "on", "resets", (json_int_t)t.resets, "knobs",

@@ -219,6 +219,7 @@ static void driver_load(struct sim *s, const char *name)
 static int state_make(struct sim *s, struct err *err)
 {
 	struct gpumodel_config config = model_config(s);
+	bool any = false;
 
 	if (!s->opts.devices)
 		return err_set(err, ERR_INVALID, "--devices is needed where there is no saved state");
@@ -241,11 +242,10 @@ static int state_make(struct sim *s, struct err *err)
 		s->dev[i].d3cold = true;
 		if (vfio)
 			str_copy(s->dev[i].override, sizeof(s->dev[i].override), driver);
-		if (s->opts.mode && !gpumodel_mode_set(s->model, i, s->opts.mode) &&
-		    gpumodel_info(s->model, i)->kind == GPUMODEL_GPU)
-			return err_set(err, ERR_INVALID, "--mode: %s has no mode '%s'",
-				       gpumodel_info(s->model, i)->part, s->opts.mode);
+		any |= s->opts.mode && gpumodel_mode_set(s->model, i, s->opts.mode);
 	}
+	if (s->opts.mode && !any)
+		return err_set(err, ERR_INVALID, "--mode: no device has a mode '%s'", s->opts.mode);
 	for (size_t i = 0; i < s->opts.knobs.n; i++)
 		if (knob_option(s, s->opts.knobs.item[i], err) < 0)
 			return -1;

@@ -131,6 +131,7 @@ uint64_t gpumodel_violations(const struct gpumodel *m); /* so far */
 
 /* The truth, past all registers. */
 struct gpumodel_truth {
+	bool cc_supported, ppcie_supported; /* by chip and firmware */
 	unsigned cc_active, cc_staged; /* 0 off, 1 on, 2 invalid, 3 devtools */
 	bool ppcie_active, ppcie_staged;
 	bool staged_unapplied; /* a reset would change something */

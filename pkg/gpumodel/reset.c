@@ -184,6 +184,8 @@ void gpumodel_truth(struct gpumodel *m, unsigned dev, struct gpumodel_truth *out
 
 	device_tick(m, d);
 	*out = (struct gpumodel_truth){
+		.cc_supported = d->info.cc_capable && fsp_knob_valid(d, KNOB_CCM),
+		.ppcie_supported = d->info.ppcie_capable && fsp_knob_valid(d, KNOB_PPCIE),
 		.cc_active = d->cc_active,
 		.cc_staged = device_cc_staged(d),
 		.ppcie_active = d->ppcie_active,
