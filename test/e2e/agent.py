@@ -99,11 +99,12 @@ class Proxy:
 
 
 class Agent:
-    """One node with its simulated devices and cc-manager's configuration; start() and stop() its process."""
+    """One node with its simulated devices (none: a bare PCI bus, without a simulator) and cc-manager's configuration;
+    start() and stop() its process."""
 
     def __init__(self, t, node, devices="h100:1", labels=None, operands=(), token=None, arguments=(), sim=(),
                  proxy=None):
-        need(BIN / "cc-manager", SIM_BIN / "gpusim")
+        need(BIN / "cc-manager", *([SIM_BIN / "gpusim"] if devices else []))
         self.t = t
         self.cluster = t.cluster
         self.node = node
@@ -130,9 +131,14 @@ class Agent:
                 "certificate-authority": str(self.account.dir / "ca.crt")}}],
             "users": [{"name": "c", "user": {"tokenFile": str(self.account.dir / "token")}}],
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}]}))
+        if not devices:
+            (self.dir / "sys" / "bus" / "pci" / "devices").mkdir(parents=True)
+            self.arguments.append(f"--sysfs-root={self.dir / 'sys'}")
         t.defer(self.stop)
 
     def gpusim(self, *options):
+        if not self.devices:
+            return []
         return [SIM_BIN / "gpusim", "run", f"--devices={self.devices}", f"--state={self.sim_state}", *self.sim,
                 *options, "--"]
 

@@ -186,6 +186,22 @@ def test_newest_label_wins(t):
 
 
 @test
+def test_node_without_gpus(t):
+    """Off is a success there, any other mode a failure that says why, and it is never ready."""
+    agent = Agent(t, "no-gpus", devices="").start()
+    agent.wait_settled("off", ready="")
+    for mode in ("on", "ppcie"):
+        agent.set_mode(mode)
+        wait_until(lambda: t.cluster.status(agent.node).get("wanted") == mode, 15, f"{mode} is answered")
+        labels = t.cluster.labels(agent.node)
+        assert labels[STATE] == "failed" and labels[READY] == "", labels
+        assert "no NVIDIA GPU" in t.cluster.status(agent.node)["message"]
+        assert agent.process.poll() is None
+    agent.set_mode("off")
+    agent.wait_settled("off", ready="")
+
+
+@test
 def test_sigterm_and_probes(t):
     agent = Agent(t, "probes").start()
     agent.wait_settled("off")
