@@ -67,7 +67,12 @@ int gpu_reset(struct gpu *g, bool *was_reset, struct err *err)
 
 static const char *pair_text(struct gpu_pair p, char out[48])
 {
-	snprintf(out, 48, "CC %s, PPCIe %s", gpu_cc_names[p.cc], gpu_ppcie_names[p.ppcie]);
+	if (p.cc == GPU_CC_UNSUPPORTED)
+		snprintf(out, 48, "PPCIe %s", gpu_ppcie_names[p.ppcie]);
+	else if (p.ppcie == GPU_PPCIE_UNSUPPORTED)
+		snprintf(out, 48, "CC %s", gpu_cc_names[p.cc]);
+	else
+		snprintf(out, 48, "CC %s, PPCIe %s", gpu_cc_names[p.cc], gpu_ppcie_names[p.ppcie]);
 	return out;
 }
 
@@ -86,6 +91,6 @@ int gpu_verify(struct gpu *g, enum gpu_mode mode, struct gpu_pair *out, struct e
 	if (gpu_pair_equal(*out, want))
 		return 0;
 	gpu_dump(g);
-	return err_set(err, ERR_DEVICE, "not in the wanted mode: %s, %s is wanted",
+	return err_set(err, ERR_DEVICE, "the mode did not change: %s is in force, %s is wanted",
 		       pair_text(*out, have_text), pair_text(want, want_text));
 }

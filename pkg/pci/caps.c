@@ -25,7 +25,7 @@ int pci_cap_find(struct pci_device *d, uint8_t id, unsigned *out, struct err *er
 	if (!(status & PCI_STATUS_CAP_LIST))
 		return 0;
 	if (at == 0xff)
-		return err_set(err, ERR_DEVICE, "configuration space reads all ones: the device is gone");
+		return err_set(err, ERR_DEVICE, "device lost: configuration space reads all ones");
 	for (int steps = 0; (at &= 0xfc) != 0; steps++, at = next) {
 		if (at < PCI_STD_HEADER_SIZEOF || steps == STEPS_MAX)
 			return err_set(err, ERR_DEVICE,
