@@ -12,6 +12,7 @@
 #define RESUME_MS    5000
 #define COMMAND_MS   1000
 #define ANSWER_MS    5000
+#define TORN_MAX     16
 #define STALE_MAX    16 /* answers that may lie about; more is a device that babbles */
 
 struct queue {
@@ -32,15 +33,29 @@ static int command_read(struct gpu *g, struct queue *out, struct err *err)
 			  out, err);
 }
 
-static int message_read(struct gpu *g, struct queue *out, struct err *err)
-{
-	return queue_read(g, FSP_MESSAGE_HEAD(CHANNEL), FSP_MESSAGE_TAIL(CHANNEL), "FSP message queue",
-			  out, err);
-}
-
 static bool is_empty(struct queue q)
 {
 	return q.head == q.tail;
+}
+
+/* FSP moves both pointers while we read them one after the other, so a packet that is just arriving
+ * can show an old head beside a new tail: a pair counts once two readings in a row agree. */
+static int message_read(struct gpu *g, struct queue *out, struct err *err)
+{
+	struct queue again;
+
+	for (int i = 0; i < TORN_MAX; i++) {
+		if (queue_read(g, FSP_MESSAGE_HEAD(CHANNEL), FSP_MESSAGE_TAIL(CHANNEL),
+			       "FSP message queue", &again, err) < 0)
+			return -1;
+		if (is_empty(again) || (i && again.head == out->head && again.tail == out->tail)) {
+			*out = again;
+			return 0;
+		}
+		*out = again;
+	}
+	return err_set(err, ERR_DEVICE, "FSP message queue does not come to rest: head 0x%x, tail 0x%x",
+		       out->head, out->tail);
 }
 
 static void window_rewind(struct gpu *g)
