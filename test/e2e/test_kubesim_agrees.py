@@ -56,6 +56,7 @@ ROWS = [
     ("GET", NODE, None, "application/xml", None),
     ("GET", "/api/v1/gizmos", None, None, None),
     ("GET", "/apis/none.example.com/v1", None, None, None),
+    ("GET", "/apis/none.example.com/v1/namespaces/default/gizmos/x", None, None, None),
     ("GET", PODS + "/none", None, None, None),
     ("GET", PODS + "?fieldSelector=spec.nodeName%3Dagree", None, None, None),
     ("GET", "/api/v1/namespaces/none/pods", None, None, None),
@@ -78,6 +79,13 @@ ROWS = [
     ("PATCH", NODE, MERGE, None, meta(name="other")),
     ("PATCH", NODE, MERGE, None, meta(resourceVersion="1")),
     ("PATCH", NODE, MERGE, None, meta(uid="00000000-0000-0000-0000-000000000000")),
+    ("PUT", NODE, JSON, None, {"metadata": {"name": "agree", "uid": "00000000-0000-0000-0000-000000000000"}}),
+    ("PUT", NODE, JSON, None, {"metadata": {"name": "agree", "resourceVersion": "1"}}),
+    ("PUT", NODE, JSON, None, {"metadata": {"name": "other"}}),
+    ("PUT", NODE, JSON, None, {"metadata": {"name": "agree", "labels": {"a": 1}}}),
+    ("PUT", NODES + "/none", JSON, None, {"metadata": {"name": "none"}}),
+    ("PATCH", NODE + "/status", MERGE, None, {"status": {"phase": "Running"}}),
+    ("PATCH", NODE + "/nonsense", MERGE, None, {}),
     ("PATCH", NODE, MERGE, None, {"metadata": "x"}),
     ("PATCH", NODE, MERGE, None, {"kind": "Pod"}),
     ("PATCH", NODE + "?dryRun=All", MERGE, None, labels(dry="run")),
@@ -101,6 +109,9 @@ ROWS = [
     ("GET", EVENTS + "?fieldSelector=involvedObject.name%3Dagree,reason%3DAgreed", None, None, None),
     ("PATCH", EVENTS + "/agree.1", MERGE, None, {"count": 2}),
     ("POST", PODS, JSON, None, pod("agree")),
+    ("POST", PODS, JSON, PARTIAL, pod("agree-2")),
+    ("DELETE", PODS + "/agree-2", None, PARTIAL, None),
+    ("GET", PODS + "/agree-2", None, None, None),
     ("POST", PODS + "/agree/eviction", JSON, None, {"kind": "Pod"}),
     ("POST", PODS + "/none/eviction", JSON, None,
      {"kind": "Eviction", "apiVersion": "policy/v1", "metadata": {"name": "none"}}),
@@ -130,7 +141,7 @@ def shape(code, text):
         details = answer.get("details", {})
         return {"code": code, "kind": "Status", "status": answer["status"], "reason": answer.get("reason"),
                 "about": [details.get("name"), details.get("kind"), details.get("group")],
-                "causes": [(c.get("reason"), c.get("field")) for c in details.get("causes", [])]}
+                "causes": sorted({(c.get("reason"), c.get("field")) for c in details.get("causes", [])})}
     metadata = answer.get("metadata", {})
     found = {"code": code, "kind": answer.get("kind"), "apiVersion": answer.get("apiVersion"),
              "name": metadata.get("name"), "leaving": "deletionTimestamp" in metadata,
@@ -154,6 +165,13 @@ class Real:
         return response.status, response.read().decode()
 
 
+    def watch(self, query):
+        """(status, response) of a watch on nodes, metadata only."""
+        self.connection.request("GET", f"{NODES}?watch=1{query}", None, {"Accept": PARTIAL})
+        response = self.connection.getresponse()
+        return response.status, response
+
+
 class Simulated(Real):
     def __init__(self, kube):
         self.connection = http.client.HTTPConnection(kube.address, timeout=30)
@@ -170,8 +188,9 @@ def outcome(server, row):
 @test
 def test_kubesim_agrees(t):
     t.cluster.create_node("agree", {"agree": "yes"})
+    t.cluster.create("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
     differences = []
-    with closing(Kube(t.dir, nodes=["agree"], labels={"agree": "yes"}, operator=False)) as kube:
+    with closing(Kube(t.dir, "--operator-leave=60s", nodes=["agree"], labels={"agree": "yes"}, operator=False)) as kube:
         real, simulated = Real(t.cluster), Simulated(kube)
         for row in ROWS:
             wanted, got = outcome(real, row), outcome(simulated, row)
@@ -181,3 +200,50 @@ def test_kubesim_agrees(t):
                     differences.append(f"{what}: {key} is {got.get(key)!r}, the real server says {wanted[key]!r}")
     assert not differences, "\n  " + "\n  ".join(differences)
     t.note(f"{len(ROWS)} requests")
+
+
+def seen(response):
+    """What of a watch's next line has to agree; None at its end."""
+    text = response.readline()
+    if not text:
+        return None
+    event = json.loads(text)
+    metadata = event["object"].get("metadata", {})
+    return (event["type"], event["object"]["kind"], event["object"].get("code"), metadata.get("name"),
+            metadata.get("labels", {}).get("x"))
+
+
+def watched(new_connection):
+    """The lines that two watches show of the same changes."""
+    other = new_connection()
+    node = json.loads(other.ask("GET", f"{NODES}/watched", {}, None)[1])
+    version = node["metadata"]["resourceVersion"]
+    lines = []
+
+    def patch(**values):
+        assert other.ask("PATCH", f"{NODES}/watched", {"Content-Type": MERGE}, json.dumps(labels(**values)))[0] == 200
+
+    plain = new_connection().watch(f"&resourceVersion={version}&fieldSelector=metadata.name%3Dwatched")[1]
+    selective = new_connection().watch(f"&resourceVersion={version}&labelSelector=x%3D1")[1]
+    for values in ({"x": "1"}, {"y": "1"}, {"x": "2"}, {"x": "3"}, {"x": "1"}):
+        patch(**values)
+    lines += ["plain", *[seen(plain) for _ in range(5)], "selective", *[seen(selective) for _ in range(4)]]
+    short = new_connection().watch(
+        "&fieldSelector=metadata.name%3Dwatched&allowWatchBookmarks=true&timeoutSeconds=3")[1]
+    lines += ["short", seen(short), seen(short)]
+    while (last := seen(short)) and last[0] == "BOOKMARK":
+        pass  # the real server may send more than one towards the end
+    lines.append(last)
+    other.ask("DELETE", f"{NODES}/watched", {}, None)
+    lines += ["deleted", seen(plain), seen(selective)]
+    return lines
+
+
+@test
+def test_kubesim_watches_agree(t):
+    t.cluster.create_node("watched")
+    with closing(Kube(t.dir, nodes=["watched"], operator=False)) as kube:
+        wanted, got = watched(lambda: Real(t.cluster)), watched(lambda: Simulated(kube))
+    differences = [f"{g} instead of {w}" for w, g in zip(wanted, got) if w != g]
+    assert not differences and len(wanted) == len(got), "\n  " + "\n  ".join(differences)
+    t.note(f"{len(wanted) - 4} lines")
