@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/user.h>
 
@@ -124,11 +125,11 @@ struct sim {
 	char state_dir[256];
 	bool state_temporary, state_new, dirty;
 	int lock_fd, inotify_fd;
-	uint64_t saved_us, faults_serial;
+	uint64_t saved_us, looked_us, faults_serial;
 
 	dev_t tree_dev;
 	unsigned n_nodes;
-	struct node node[NODES_MAX];
+	struct node node[NODES_MAX], read_only; /* read_only stands for all the others */
 	uint8_t config_cache[GPUMODEL_MAX_DEVICES][GPUMODEL_CFG_BYTES];
 	pid_t holder[GPUMODEL_MAX_DEVICES];
 
@@ -141,7 +142,7 @@ struct sim {
 
 	struct points points;
 	FILE *trace;
-	uint64_t start_us, accesses, access_us;
+	uint64_t start_us, accesses;
 };
 
 /* state.c */
@@ -157,8 +158,8 @@ int show_command(int argc, char **argv);
 
 /* tree.c */
 int tree_enter(struct sim *s, struct err *err) MUST_CHECK; /* namespaces, /sys, /dev/vfio */
-struct node *tree_node(struct sim *s, pid_t tid, int fd);  /* NULL: not ours, or only for reading */
-bool tree_owns_fd(struct sim *s, pid_t tid, int fd, mode_t *mode); /* false also for no file */
+struct node *tree_node(struct sim *s, pid_t tid, int fd);  /* NULL: not a file of ours */
+struct node *tree_node_of(struct sim *s, const struct stat *st);
 void tree_config_refresh(struct sim *s, const struct node *node);
 void tree_device_add(struct sim *s, unsigned dev);
 void tree_device_remove(struct sim *s, unsigned dev);
@@ -170,7 +171,7 @@ int driver_index(const struct sim *s, const char *name);
 /* ns.c */
 int ns_enter(struct err *err) MUST_CHECK;
 int ns_mount_sys(struct err *err) MUST_CHECK;
-int ns_mount_vfio(struct err *err) MUST_CHECK; /* also hides processes that show us nothing */
+int ns_mount_vfio(struct err *err) MUST_CHECK;
 pid_t holder_start(const char *path);
 void holder_stop(pid_t pid);
 

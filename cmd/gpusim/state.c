@@ -70,7 +70,7 @@ static int sysfs_save(const struct sim *s, struct buf *out, struct err *err)
 		const struct sysfs_dev *d = &s->dev[i];
 
 		if (buf_addf(out, err, "sysfs %s %d %d %d %s\n", gpumodel_info(s->model, i)->bdf,
-			     d->control_auto, d->removed, d->d3cold, d->override) < 0)
+			     d->control_auto, d->removed && !d->gone, d->d3cold, d->override) < 0)
 			return -1;
 	}
 	return 0;

@@ -320,15 +320,32 @@ static bool in_tree(const struct sim *s, const char *path)
 	return stat(path, &st) == 0 && st.st_dev == s->tree_dev;
 }
 
-/* In sysfs nothing can be created or truncated. */
+/* In sysfs nothing can be created or truncated, and root is bound by a file's mode too. */
+static long open_check(struct sim *s, char *path, unsigned long long *flags)
+{
+	const struct node *node;
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return (*flags & O_CREAT) && in_tree(s, dirname(path)) ? -EACCES : 0;
+	if (st.st_dev != s->tree_dev)
+		return 0;
+	node = tree_node_of(s, &st);
+	if (node && node->attr == ATTR_READ_ONLY && (*flags & O_ACCMODE) != O_RDONLY)
+		return -EACCES;
+	*flags &= ~(unsigned long long)(O_CREAT | O_TRUNC);
+	return 0;
+}
+
 static void enter_open(struct sim *s, struct task *t, struct user_regs_struct *r)
 {
 	bool at = r->orig_rax == SYS_openat;
-	unsigned long long *flags = at ? &r->rdx : &r->rsi;
-	char name[PATH_MAX / 2] = "", path[PATH_MAX], parent[PATH_MAX];
+	unsigned long long *flags = at ? &r->rdx : &r->rsi, old_flags = *flags;
+	char name[PATH_MAX / 2] = "", path[PATH_MAX];
 	struct iovec to = { name, sizeof(name) - 1 }, from = { (void *)(at ? r->rsi : r->rdi), sizeof(name) - 1 };
 	int dirfd = at ? (int)r->rdi : AT_FDCWD;
 	uint64_t page_rest = PAGE_BYTES - (uint64_t)from.iov_base % PAGE_BYTES;
+	long result;
 
 	if (process_vm_readv(t->tid, &to, 1, &from, 1, 0) < 0 && page_rest < from.iov_len) {
 		from.iov_len = page_rest;
@@ -341,14 +358,13 @@ static void enter_open(struct sim *s, struct task *t, struct user_regs_struct *r
 		snprintf(path, sizeof(path), "/proc/%d/cwd/%s", t->tid, name);
 	else
 		snprintf(path, sizeof(path), "/proc/%d/fd/%d/%s", t->tid, dirfd, name);
-	str_copy(parent, sizeof(parent), path);
-	if (in_tree(s, path)) {
-		*flags &= ~(unsigned long long)(O_CREAT | O_TRUNC);
-		ptrace(PTRACE_SETREGS, t->tid, NULL, r);
-	} else if ((*flags & O_CREAT) && access(path, F_OK) < 0 && in_tree(s, dirname(parent))) {
-		answer(s, t, r, -EACCES);
+	result = open_check(s, path, flags);
+	if (result < 0) {
+		answer(s, t, r, result);
 		return;
 	}
+	if (*flags != old_flags)
+		ptrace(PTRACE_SETREGS, t->tid, NULL, r);
 	tracer_resume(s, t, false, 0);
 }
 

@@ -19,6 +19,7 @@
 	 PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL)
 #define SYSCALL_STOP  (SIGTRAP | 0x80)
 #define SAVE_EVERY_US 50000
+#define LOOK_EVERY_US 200
 #define REAP_US	      2000000
 
 static const int forwarded[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT };
@@ -239,11 +240,18 @@ static void report(struct err *err)
 	err_clear(err);
 }
 
+/* Has somebody changed the faults?  Asked often, so looked at only now and then. */
 static void faults_follow(struct sim *s)
 {
 	struct err err = ERR_INIT;
+	uint64_t now = now_us();
 
-	if (state_faults_changed(s) && state_faults_reload(s, &err) < 0)
+	if (now - s->looked_us < LOOK_EVERY_US)
+		return;
+	s->looked_us = now;
+	if (!state_faults_changed(s))
+		return;
+	if (state_faults_reload(s, &err) < 0)
 		report(&err);
 	tree_faults(s);
 }
@@ -274,8 +282,10 @@ static void wait_for_something(struct sim *s, const sigset_t *mask)
 		next = now;
 	ts.tv_sec = (time_t)((next - now) / 1000000);
 	ts.tv_nsec = (long)((next - now) % 1000000 * 1000);
-	if (ppoll(&pfd, 1, next == UINT64_MAX ? NULL : &ts, mask) > 0)
+	if (ppoll(&pfd, 1, next == UINT64_MAX ? NULL : &ts, mask) > 0) {
+		s->looked_us = 0;
 		faults_follow(s);
+	}
 	if (s->trace)
 		fflush(s->trace);
 }
@@ -290,13 +300,7 @@ static void loop(struct sim *s, const sigset_t *mask)
 		if (tid < 0 && errno == ECHILD)
 			return;
 		if (tid > 0) {
-			if (WIFSTOPPED(status) && state_faults_changed(s)) {
-				struct err err = ERR_INIT;
-
-				if (state_faults_reload(s, &err) < 0)
-					report(&err);
-				tree_faults(s);
-			}
+			faults_follow(s);
 			on_status(s, tid, status);
 		}
 		ops_run(s);

@@ -355,7 +355,7 @@ static void sync_power(struct sim *s, unsigned dev, const char *dir)
 void tree_sync(struct sim *s, unsigned dev)
 {
 	const struct gpumodel_info *info = gpumodel_info(s->model, dev);
-	char dir[PATH_SIZE], path[PATH_SIZE];
+	char dir[PATH_SIZE];
 	bool there = !s->dev[dev].removed;
 
 	device_dir(s, dev, dir);
@@ -364,8 +364,7 @@ void tree_sync(struct sim *s, unsigned dev)
 	if (!there)
 		return;
 	sync_power(s, dev, dir);
-	path_join(path, dir, "driver_override");
-	put(path, s->dev[dev].override[0] ? s->dev[dev].override : "(null)", 0644);
+	putf(dir, "driver_override", "%s\n", s->dev[dev].override[0] ? s->dev[dev].override : "(null)");
 	putf(dir, "d3cold_allowed", "%d\n", s->dev[dev].d3cold);
 	if (info->reset_method[0])
 		putf(dir, "reset_method", "%s\n", info->reset_method);
@@ -398,18 +397,14 @@ void tree_rewrite(struct sim *s, const struct node *node)
 
 /* --- finding --------------------------------------------------------------------------------------- */
 
-bool tree_owns_fd(struct sim *s, pid_t tid, int fd, mode_t *mode)
+struct node *tree_node_of(struct sim *s, const struct stat *st)
 {
-	char path[64];
-	struct stat st;
-
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", tid, fd);
-	if (stat(path, &st) < 0) {
-		*mode = 0;
-		return false;
-	}
-	*mode = st.st_mode;
-	return st.st_dev == s->tree_dev;
+	if (st->st_dev != s->tree_dev)
+		return NULL;
+	for (unsigned i = 0; i < s->n_nodes; i++)
+		if (s->node[i].inode == st->st_ino)
+			return &s->node[i];
+	return S_ISREG(st->st_mode) ? &s->read_only : NULL;
 }
 
 struct node *tree_node(struct sim *s, pid_t tid, int fd)
@@ -418,13 +413,10 @@ struct node *tree_node(struct sim *s, pid_t tid, int fd)
 	struct stat st;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", tid, fd);
-	if (stat(path, &st) < 0 || st.st_dev != s->tree_dev)
-		return NULL;
-	for (unsigned i = 0; i < s->n_nodes; i++)
-		if (s->node[i].inode == st.st_ino)
-			return &s->node[i];
-	return NULL;
+	return stat(path, &st) < 0 ? NULL : tree_node_of(s, &st);
 }
+
+/* --- all of it ------------------------------------------------------------------------------------- */
 
 /* A device that went is no longer in the tree; when the fault is over it is as if plugged in. */
 void tree_faults(struct sim *s)
@@ -444,8 +436,6 @@ void tree_faults(struct sim *s)
 		}
 	}
 }
-
-/* --- all of it ------------------------------------------------------------------------------------- */
 
 static void drivers_make(struct sim *s)
 {
@@ -488,6 +478,7 @@ int tree_enter(struct sim *s, struct err *err)
 	if (stat("/sys", &st) < 0)
 		return err_errno(err, "/sys");
 	s->tree_dev = st.st_dev;
+	s->read_only = (struct node){ .attr = ATTR_READ_ONLY, .dev = -1, .driver = -1, .fd = -1 };
 	put("/dev/vfio/vfio", "", 0666);
 	dir_make("/sys/bus/pci/devices");
 	dir_make("/sys/bus/pci/drivers");
