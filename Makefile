@@ -52,6 +52,7 @@ CPPFLAGS := -iquote pkg -isystem $(LIBS)/include -D_GNU_SOURCE -DCURL_STATICLIB
 OPT      ?= -O2 -g
 CFLAGS   := -std=gnu17 $(OPT) $(WARN) -fPIE -ffunction-sections -fdata-sections
 LDFLAGS  := -Wl,--as-needed,-z,relro,-z,now,-z,noexecstack
+comma    := ,
 ifneq ($(SAN)$(FUZZ),)
 CFLAGS   += -O1 -fsanitize=address,undefined$(if $(FUZZ),$(comma)fuzzer-no-link) -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 LDFLAGS  += -fsanitize=address,undefined
@@ -61,7 +62,6 @@ CFLAGS   += -D_FORTIFY_SOURCE=2 -fstack-protector-strong $(if $(CLANG)$(CROSS),,
             $(if $(filter amd64,$(ARCH)),-fcf-protection,-mbranch-protection=standard)
 PIE      := -static-pie
 endif
-comma    := ,
 
 PKG_LIB  := $(BUILD)/libpkg.a
 BINS     := $(PROGRAMS:%=$(BUILD)/bin/%)
