@@ -101,6 +101,8 @@ static void on_link(void *arg, bool up, const struct err *why)
 {
 	struct app *app = arg;
 
+	app->link_up = up;
+	survey_link_is_up(app);
 	if (up)
 		log_info("watching the node", "node", app->config.node_name, "server",
 			 k8s_config_server(app->k8s_config), NULL);

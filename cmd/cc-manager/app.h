@@ -48,8 +48,8 @@ struct survey {
 	survey_done *done;
 	enum gpu_mode mode; /* that staged knobs are compared with */
 	bool want_staged;
-	bool said_locked;
-	struct source *lock_again;
+	bool scanned, said_locked;
+	struct source *look;
 	uint64_t lock_deadline_ms;
 	struct gpu_jobs *jobs;
 	size_t at[GPU_MAX_DEVICES]; /* job -> device */
@@ -83,7 +83,7 @@ struct app {
 	struct k8s_client *client;
 	struct k8s_reflector *reflector;
 	struct k8s_events *events;
-	bool link_known, link_up;
+	bool link_up; /* the watch of the node runs */
 
 	enum pci_host_tee tee;
 	enum pci_lockdown lockdown;
@@ -127,6 +127,7 @@ unsigned app_paused_operands(const struct app *app); /* bits of enum evict_opera
 void survey_host(struct app *app); /* confidential VMs, lockdown */
 int survey_start(struct app *app, enum gpu_mode mode, bool want_staged, survey_done *done,
 		 struct err *err) MUST_CHECK;
+void survey_link_is_up(struct app *app);
 void survey_interrupt(struct app *app); /* done comes, with ERR_INTERRUPTED */
 void survey_cancel(struct app *app);	/* done does not come */
 void survey_unlock(struct app *app);	/* lets go of the devices' locks */

@@ -109,6 +109,8 @@ static void message(const struct status_input *in, char *out, size_t size)
 		snprintf(out, size, "switching %s to %s", devices, in->wanted);
 	else if (in->plan->verdict == PLAN_LEAVE)
 		snprintf(out, size, "no mode is asked for; the hardware is left alone");
+	else if (!in->devices->n)
+		snprintf(out, size, "there is no NVIDIA GPU on this node");
 	else
 		snprintf(out, size, "mode %s is in force on %s%s", in->wanted, devices,
 			 in->plan->mode != GPU_MODE_OFF && in->plan->tee_missing ? NO_TEE : "");

@@ -10,6 +10,7 @@
 #include "base/str.h"
 
 #define LOCK_AGAIN_MS 250
+#define FIRST_LOOK_MS 20
 #define LOCK_LIMIT_MS 30000
 
 void survey_host(struct app *app)
@@ -26,7 +27,7 @@ void survey_host(struct app *app)
 
 static void finish(struct app *app, const struct err *err)
 {
-	timer_disarm(app->survey.lock_again);
+	timer_disarm(app->survey.look);
 	app->survey.done(app, err);
 }
 
@@ -202,19 +203,25 @@ static int lock_all(struct app *app, struct err *err)
 	return 0;
 }
 
-static void on_lock(struct source *source, void *arg)
+static void on_look(struct source *source, void *arg)
 {
 	struct app *app = arg;
 	struct survey *s = &app->survey;
 	struct err err = ERR_INIT;
-	int r = lock_all(app, &err);
+	int r;
 
 	(void)source;
+	if (!s->scanned && scan(app, &err) < 0) {
+		finish(app, &err);
+		return;
+	}
+	s->scanned = true;
+	r = lock_all(app, &err);
 	if (r > 0 && now_ms() < s->lock_deadline_ms) {
 		if (!s->said_locked)
 			log_info("waiting for a device's lock", "reason", err_text(&err), NULL);
 		s->said_locked = true;
-		timer_arm(s->lock_again, LOCK_AGAIN_MS);
+		timer_arm(s->look, LOCK_AGAIN_MS);
 		return;
 	}
 	if (r == 0 && (err_clear(&err), query(app, &err)) == 0)
@@ -227,17 +234,23 @@ int survey_start(struct app *app, enum gpu_mode mode, bool want_staged, survey_d
 {
 	struct survey *s = &app->survey;
 
-	if (!s->lock_again && loop_add_timer(app->loop, on_lock, app, &s->lock_again, err) < 0)
+	if (!s->look && loop_add_timer(app->loop, on_look, app, &s->look, err) < 0)
 		return -1;
 	s->done = done;
 	s->mode = mode;
 	s->want_staged = want_staged;
 	s->said_locked = false;
 	s->lock_deadline_ms = now_ms() + LOCK_LIMIT_MS;
-	if (scan(app, err) < 0)
-		return -1;
-	timer_arm(s->lock_again, 0);
+	s->scanned = false;
+	/* the watch of the node goes out first, when both are new */
+	timer_arm(s->look, app->link_up ? 0 : FIRST_LOOK_MS);
 	return 0;
+}
+
+void survey_link_is_up(struct app *app)
+{
+	if (app->survey.look && timer_left_ms(app->survey.look) != UINT64_MAX && !app->survey.scanned)
+		timer_arm(app->survey.look, 0);
 }
 
 void survey_interrupt(struct app *app)
@@ -255,7 +268,7 @@ void survey_interrupt(struct app *app)
 
 void survey_cancel(struct app *app)
 {
-	timer_disarm(app->survey.lock_again);
+	timer_disarm(app->survey.look);
 	gpu_jobs_free(app->survey.jobs);
 	app->survey.jobs = NULL;
 }

@@ -124,10 +124,49 @@ static int dev_rebuild(struct err *err)
 	return file_mkdirs("/dev/vfio", 0755, err);
 }
 
+static bool is_closed_to_us(const char *fds)
+{
+	DIR *dir = opendir(fds);
+	char target[8];
+	struct dirent *e;
+	bool closed = !dir && (errno == EACCES || errno == EPERM);
+
+	while (dir && !closed && (e = readdir(dir)))
+		closed = e->d_name[0] != '.' &&
+			 readlinkat(dirfd(dir), e->d_name, target, sizeof(target)) < 0 &&
+			 (errno == EACCES || errno == EPERM);
+	if (dir)
+		closedir(dir);
+	return closed;
+}
+
+/* In a container, or without privileges, there are processes whose descriptors nobody here may look at.
+ * On the machine that is simulated the command may; so it does not see them at all. */
+static void hide_processes(void)
+{
+	DIR *dir = opendir("/proc");
+	char path[300];
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir))) {
+		if (e->d_name[0] < '0' || e->d_name[0] > '9')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/fd", e->d_name);
+		if (!is_closed_to_us(path))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s", e->d_name);
+		if (mount("gpusim", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k") < 0)
+			complain("hiding %s: %s", path, strerror(errno));
+	}
+	if (dir)
+		closedir(dir);
+}
+
 int ns_mount_vfio(struct err *err)
 {
 	struct stat st;
 
+	hide_processes();
 	if (stat("/dev/vfio", &st) < 0)
 		return dev_rebuild(err);
 	if (mount("gpusim", "/dev/vfio", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755") < 0)

@@ -171,7 +171,7 @@ int driver_index(const struct sim *s, const char *name);
 /* ns.c */
 int ns_enter(struct err *err) MUST_CHECK;
 int ns_mount_sys(struct err *err) MUST_CHECK;
-int ns_mount_vfio(struct err *err) MUST_CHECK;
+int ns_mount_vfio(struct err *err) MUST_CHECK; /* also hides processes that show us nothing */
 pid_t holder_start(const char *path);
 void holder_stop(pid_t pid);
 

@@ -10,66 +10,6 @@
 
 #include "write.h"
 
-enum as { AS_FULL, AS_METADATA, AS_METADATA_LIST, AS_TABLE, AS_NOTHING };
-
-/* What one clause of an Accept header asks for. */
-static enum as clause_parse(char *clause, bool watch)
-{
-	char *save = NULL, *part = strtok_r(clause, ";", &save);
-	enum as as = AS_FULL;
-
-	if (!part)
-		return AS_NOTHING;
-	part = str_trim(part);
-	if (!str_eq(part, "application/json") && !str_eq(part, "application/*") &&
-	    !str_eq(part, "*/*"))
-		return AS_NOTHING;
-	while ((part = strtok_r(NULL, ";", &save))) {
-		part = str_trim(part);
-		if (str_eq(part, "as=PartialObjectMetadata"))
-			as = AS_METADATA;
-		else if (str_eq(part, "as=PartialObjectMetadataList"))
-			as = AS_METADATA_LIST;
-		else if (str_eq(part, "as=Table"))
-			as = watch ? AS_NOTHING : AS_TABLE;
-		else if (str_starts(part, "as=") ||
-			 (str_starts(part, "v=") && !str_eq(part, "v=v1")) ||
-			 (str_starts(part, "g=") && !str_eq(part, "g=meta.k8s.io")))
-			return AS_NOTHING;
-	}
-	return as;
-}
-
-/* The first clause this server can serve. */
-static enum as accept_parse(const char *accept, bool watch)
-{
-	char text[1024], *save = NULL;
-	enum as as = AS_NOTHING;
-
-	if (!*accept)
-		return AS_FULL;
-	str_copy(text, sizeof(text), accept);
-	for (char *c = strtok_r(text, ",", &save); c && as == AS_NOTHING;
-	     c = strtok_r(NULL, ",", &save))
-		as = clause_parse(c, watch);
-	return as;
-}
-
-static bool accept_check(const struct km_target *t, enum as as, struct kubemodel_answer *a)
-{
-	bool list = str_eq(t->verb, "list");
-
-	if (as == AS_NOTHING)
-		return km_fail(a, 406, NULL, NULL,
-			       "only application/json is served, with as=Table or "
-			       "as=PartialObjectMetadata(List) of meta.k8s.io/v1");
-	if (as == (list ? AS_METADATA : AS_METADATA_LIST))
-		return km_fail(a, 406, NULL, NULL, "you requested %s, but the object is %s",
-			       list ? "PartialObjectMetadata" : "PartialObjectMetadataList",
-			       list ? "a list" : "no list");
-	return true;
-}
-
 static void answer_version(struct kubemodel_answer *a, struct km_version *v, enum km_form form)
 {
 	size_t len;
@@ -81,17 +21,17 @@ static void answer_version(struct kubemodel_answer *a, struct km_version *v, enu
 	km_buf_must(buf_adds(&a->body, "\n", &err));
 }
 
-static void get(struct kubemodel *m, const struct km_target *t, enum as as,
+static void get(struct kubemodel *m, const struct km_target *t, enum km_as as,
 		struct kubemodel_answer *a)
 {
 	struct km_object *o = km_find(m, t->kind, t->ns, t->name);
 
 	if (!o)
 		km_fail_not_found(a, t);
-	else if (as == AS_TABLE)
+	else if (as == KM_AS_TABLE)
 		km_answer_json(a, 200, km_table(t->kind, &o, 1));
 	else
-		answer_version(a, o->now, as == AS_METADATA ? KM_METADATA : KM_FULL);
+		answer_version(a, o->now, as == KM_AS_METADATA ? KM_METADATA : KM_FULL);
 }
 
 /* ---- list ---- */
@@ -150,10 +90,10 @@ static bool continue_parse(struct kubemodel *m, const char *from, const char **a
 	return true;
 }
 
-static void list_write(struct kubemodel *m, const struct km_target *t, enum as as,
+static void list_write(struct kubemodel *m, const struct km_target *t, enum km_as as,
 		       const struct page *p, struct kubemodel_answer *a)
 {
-	bool partial = as == AS_METADATA_LIST;
+	bool partial = as == KM_AS_METADATA_LIST;
 	struct buf *b = &a->body;
 	struct err err = ERR_INIT;
 	char api[64];
@@ -181,13 +121,17 @@ static void list_write(struct kubemodel *m, const struct km_target *t, enum as a
 
 static bool version_parse(const struct km_target *t, uint64_t *out, struct kubemodel_answer *a)
 {
+	bool watching = str_eq(t->verb, "watch");
+
 	*out = 0;
 	if (!*t->q.version || str_u64(t->q.version, UINT64_MAX - 1, out))
 		return true;
-	return km_fail(a, 400, NULL, NULL, "invalid resourceVersion \"%s\"", t->q.version);
+	/* For a watch the real server says 500 and no reason. */
+	return km_fail(a, watching ? 500 : 400, watching ? "" : NULL, NULL,
+		       "invalid resourceVersion \"%s\"", t->q.version);
 }
 
-static void list(struct kubemodel *m, const struct km_target *t, enum as as,
+static void list(struct kubemodel *m, const struct km_target *t, enum km_as as,
 		 struct kubemodel_answer *a)
 {
 	CLEANUP(page_free) struct page page = { 0 };
@@ -209,7 +153,7 @@ static void list(struct kubemodel *m, const struct km_target *t, enum as as,
 		return;
 	}
 	page_collect(m, t, &s, after, &page);
-	if (as == AS_TABLE)
+	if (as == KM_AS_TABLE)
 		km_answer_json(a, 200, km_table(t->kind, page.item, page.n));
 	else
 		list_write(m, t, as, &page, a);
@@ -217,7 +161,8 @@ static void list(struct kubemodel *m, const struct km_target *t, enum as as,
 
 /* ---- watch ---- */
 
-static void watch(struct kubemodel *m, struct km_target *t, enum as as, struct kubemodel_answer *a)
+static void watch(struct kubemodel *m, struct km_target *t, enum km_as as,
+		  struct kubemodel_answer *a)
 {
 	bool from_now = !*t->q.version || str_eq(t->q.version, "0");
 	struct km_selector s;
@@ -241,7 +186,7 @@ static void watch(struct kubemodel *m, struct km_target *t, enum as as, struct k
 		return;
 	}
 	a->code = 200;
-	a->watch = km_watch_new(m, t, &s, as == AS_METADATA ? KM_METADATA : KM_FULL, version,
+	a->watch = km_watch_new(m, t, &s, as == KM_AS_METADATA ? KM_METADATA : KM_FULL, version,
 				from_now);
 }
 
@@ -284,9 +229,9 @@ static void read_request(struct kubemodel *m, struct km_target *t, const char *a
 			 struct kubemodel_answer *a)
 {
 	bool watching = str_eq(t->verb, "watch");
-	enum as as = accept_parse(accept, watching);
+	enum km_as as = km_accept_parse(accept, watching);
 
-	if (!accept_check(t, as, a))
+	if (!km_accept_check(t, as, a))
 		return;
 	if (*t->sub && !(str_eq(t->sub, "status") && t->kind->has_status))
 		km_fail(a, 404, NULL, NULL, "the server could not find the requested resource");
@@ -296,6 +241,16 @@ static void read_request(struct kubemodel *m, struct km_target *t, const char *a
 		get(m, t, as, a);
 	else
 		list(m, t, as, a);
+}
+
+static void write_request(struct kubemodel *m, struct km_target *t,
+			  const struct kubemodel_request *rq, struct kubemodel_answer *a)
+{
+	enum km_as as = km_accept_parse(rq->accept, false);
+
+	t->partial = as == KM_AS_METADATA;
+	if (km_accept_check(t, as, a))
+		km_write_request(m, t, rq, a);
 }
 
 static void handle(struct kubemodel *m, const struct kubemodel_request *rq, bool trusted,
@@ -311,11 +266,11 @@ static void handle(struct kubemodel *m, const struct kubemodel_request *rq, bool
 	else if (rq->body.left > KUBEMODEL_MAX_BODY)
 		km_fail(a, 413, NULL, NULL, "limit is %u", KUBEMODEL_MAX_BODY);
 	else if (!t.kind && !km_discovery(&t, a))
-		km_fail(a, 404, NULL, NULL, "the server could not find the requested resource");
+		km_answer_unknown(&t, a);
 	else if (t.kind && (str_eq(rq->method, "GET") || str_eq(rq->method, "HEAD")))
 		read_request(m, &t, rq->accept, a);
 	else if (t.kind)
-		km_write_request(m, &t, rq, a);
+		write_request(m, &t, rq, a);
 }
 
 void kubemodel_handle(struct kubemodel *m, const struct kubemodel_request *rq,

@@ -60,8 +60,9 @@ static json_t *resources(const char *group_version)
 		if (k == KM_PODS)
 			json_array_append_new(list, resource(k, "eviction"));
 	}
-	return json_pack("{s:s, s:s, s:s, s:o}", "kind", "APIResourceList", "apiVersion", "v1",
-			 "groupVersion", group_version, "resources", list);
+	return json_pack("{s:s, s:s*, s:s, s:o}", "kind", "APIResourceList", "apiVersion",
+			 strchr(group_version, '/') ? "v1" : NULL, "groupVersion", group_version,
+			 "resources", list);
 }
 
 static json_t *groups(void)
@@ -114,6 +115,22 @@ static bool resources_of_path(const char *path, struct kubemodel_answer *a)
 		return true;
 	}
 	return false;
+}
+
+void km_answer_unknown(const struct km_target *t, struct kubemodel_answer *a)
+{
+	char api[64], group[80];
+
+	for (size_t i = 0; i < km_n_kinds; i++) {
+		snprintf(group, sizeof(group), "/%s/%s/", *km_kinds[i].group ? "apis" : "api",
+			 km_api_version(&km_kinds[i], api));
+		if (!str_starts(t->path, group))
+			continue;
+		km_fail(a, 404, NULL, NULL, "the server could not find the requested resource");
+		return;
+	}
+	answer_text(a, "404 page not found\n");
+	a->code = 404;
 }
 
 bool km_discovery(const struct km_target *t, struct kubemodel_answer *a)

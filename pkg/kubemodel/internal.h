@@ -39,6 +39,7 @@ struct km_target {
 	char ns[KM_MAX_NAME], name[KM_MAX_NAME], sub[32];
 	char path[1024]; /* decoded, without the query */
 	const char *verb;
+	bool partial; /* a write is to be answered with metadata only */
 	struct km_query q;
 };
 bool km_target_parse(const char *method, const char *target, struct km_target *out);
@@ -54,6 +55,11 @@ bool km_fail_invalid(struct kubemodel_answer *a, const struct km_kind *kind, con
 		     const char *field, const char *what);
 json_t *km_status(int code, const char *reason, json_t *details, const char *message);
 json_t *km_details(const struct km_kind *kind, const char *name); /* both may be NULL */
+
+/* ---- accept.c: the form in which a client wants its answer ---- */
+enum km_as { KM_AS_FULL, KM_AS_METADATA, KM_AS_METADATA_LIST, KM_AS_TABLE, KM_AS_NOTHING };
+enum km_as km_accept_parse(const char *accept, bool watch);
+bool km_accept_check(const struct km_target *t, enum km_as as, struct kubemodel_answer *a);
 
 /* ---- memory that must be there ---- */
 void *km_must(void *p); /* aborts on NULL */
@@ -72,6 +78,8 @@ json_t *km_copy_for_metadata(json_t *obj, json_t **out_metadata);
 const char *km_check_label_value(const char *s);
 const char *km_check_qualified_name(const char *s);
 const char *km_check_dns_subdomain(const char *s);
+/* Members that have to be objects or strings and are not: false, and what is wrong in `text`. */
+bool km_check_types(const json_t *obj, char text[256]);
 bool km_validate(struct kubemodel_answer *a, const struct km_kind *kind, json_t *obj);
 
 /* ---- selector.c ---- */
@@ -156,6 +164,7 @@ uint64_t km_watches_due_ms(const struct kubemodel *m);
 
 /* ---- discovery.c: /version, /api, /apis, health; false when the path is none of them ---- */
 bool km_discovery(const struct km_target *t, struct kubemodel_answer *a);
+void km_answer_unknown(const struct km_target *t, struct kubemodel_answer *a); /* 404 */
 bool km_path_is_public(const char *path);
 
 /* ---- table.c: what kubectl get prints ---- */

@@ -147,15 +147,19 @@ bool km_fail_not_found(struct kubemodel_answer *a, const struct km_target *t)
 		       t->kind->plural, *t->kind->group ? "." : "", t->kind->group, t->name);
 }
 
+/* `what` begins with the words by which the real server names the kind of error. */
 bool km_fail_invalid(struct kubemodel_answer *a, const struct km_kind *kind, const char *name,
 		     const char *field, const char *what)
 {
 	json_t *d = km_details(NULL, name);
+	const char *reason = str_starts(what, "Required value") ? "FieldValueRequired"
+			     : str_starts(what, "Too long")	? "FieldValueTooLong"
+								: "FieldValueInvalid";
 
 	json_object_set_new(d, "kind", json_string(kind->kind));
-	json_object_set_new(d, "causes",
-			    json_pack("[{s:s, s:s, s:s}]", "reason", "FieldValueInvalid", "message",
-				      what, "field", field));
+	json_object_set_new(
+		d, "causes",
+		json_pack("[{s:s, s:s, s:s}]", "reason", reason, "message", what, "field", field));
 	return km_fail(a, 422, NULL, d, "%s \"%s\" is invalid: %s: %s", kind->kind, name, field,
 		       what);
 }

@@ -79,19 +79,34 @@ const char *km_check_qualified_name(const char *s)
 }
 
 /* A map of strings, or nothing. */
-static bool check_string_map(struct kubemodel_answer *a, const char *field, json_t *map)
+static bool is_string_map(const json_t *map, const char *field, char text[256])
 {
 	const char *key;
 	json_t *v;
 
-	if (map && !json_is_null(map) && !json_is_object(map))
-		return km_fail(a, 400, NULL, NULL, "cannot decode metadata.%s: not an object",
-			       field);
-	json_object_foreach (map, key, v)
-		if (!json_is_string(v))
-			return km_fail(a, 400, NULL, NULL,
-				       "cannot decode metadata.%s[%s]: not a string", field, key);
+	if (map && !json_is_null(map) && !json_is_object(map)) {
+		snprintf(text, 256, "metadata.%s is not an object", field);
+		return false;
+	}
+	json_object_foreach ((json_t *)map, key, v) {
+		if (json_is_string(v))
+			continue;
+		snprintf(text, 256, "metadata.%s[%.100s] is not a string", field, key);
+		return false;
+	}
 	return true;
+}
+
+bool km_check_types(const json_t *obj, char text[256])
+{
+	const json_t *meta = json_object_get(obj, "metadata");
+
+	if (!json_is_object(meta)) {
+		snprintf(text, 256, "metadata is not an object");
+		return false;
+	}
+	return is_string_map(json_object_get(meta, "labels"), "labels", text) &&
+	       is_string_map(json_object_get(meta, "annotations"), "annotations", text);
 }
 
 static bool check_labels(struct kubemodel_answer *a, const struct km_kind *kind, const char *name,
@@ -161,13 +176,14 @@ bool km_validate(struct kubemodel_answer *a, const struct km_kind *kind, json_t 
 	json_t *annotations = json_object_get(meta, "annotations");
 	char text[512];
 
+	if (!*name)
+		return km_fail_invalid(a, kind, name, "metadata.name",
+				       "Required value: name or generateName is required");
 	if (why) {
 		snprintf(text, sizeof(text), "Invalid value: \"%.300s\": %s", name, why);
 		return km_fail_invalid(a, kind, name, "metadata.name", text);
 	}
-	return check_string_map(a, "labels", labels) &&
-	       check_string_map(a, "annotations", annotations) &&
-	       check_labels(a, kind, name, labels) &&
+	return check_labels(a, kind, name, labels) &&
 	       check_annotations(a, kind, name, annotations) &&
 	       (kind != KM_EVENTS || check_event(a, name, obj));
 }

@@ -10,6 +10,8 @@
 #include "base/clock.h"
 #include "base/str.h"
 
+#define LAST_BOOKMARK_MS 2000
+
 struct kubemodel_watch {
 	struct kubemodel *m;
 	struct kubemodel_watch *next, **prev; /* in m->watches */
@@ -43,6 +45,16 @@ static void watch_list_first(struct kubemodel_watch *w)
 		}
 }
 
+/* Between bookmarks, and one shortly before the end, so that the next watch begins late. */
+static uint64_t bookmark_next(const struct kubemodel_watch *w, uint64_t now)
+{
+	uint64_t next = now + w->m->config.bookmark_ms;
+
+	return w->end_at_ms > now + LAST_BOOKMARK_MS && w->end_at_ms - LAST_BOOKMARK_MS < next
+		       ? w->end_at_ms - LAST_BOOKMARK_MS
+		       : next;
+}
+
 struct kubemodel_watch *km_watch_new(struct kubemodel *m, const struct km_target *t,
 				     const struct km_selector *s, enum km_form form,
 				     uint64_t from_version, bool list_first)
@@ -57,8 +69,8 @@ struct kubemodel_watch *km_watch_new(struct kubemodel *m, const struct km_target
 	w->form = form;
 	w->at = from_version + 1;
 	w->bookmarks = t->q.bookmarks;
-	w->bookmark_at_ms = now + m->config.bookmark_ms;
 	w->end_at_ms = now + (t->q.timeout_s ? t->q.timeout_s * 1000 : m->config.watch_ms);
+	w->bookmark_at_ms = bookmark_next(w, now);
 	w->next = m->watches;
 	w->prev = &m->watches;
 	if (w->next)
@@ -157,7 +169,7 @@ static int line_write_bookmark(struct kubemodel_watch *w, struct buf *line)
 
 	if (w->bookmarks_owed)
 		w->bookmarks_owed--;
-	w->bookmark_at_ms = now_ms() + w->m->config.bookmark_ms;
+	w->bookmark_at_ms = bookmark_next(w, now_ms());
 	snprintf(version, sizeof(version), "%llu", (unsigned long long)w->at - 1);
 	return line_write_json(
 		line, "BOOKMARK",

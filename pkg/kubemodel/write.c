@@ -36,9 +36,10 @@ static bool content_is(const char *content_type, const char *wanted)
 	return strlen(wanted) == n && !strncmp(content_type, wanted, n);
 }
 
-static void answer_object(struct kubemodel_answer *a, int code, const json_t *j)
+static void answer_object(struct kubemodel_answer *a, const struct km_target *t, int code,
+			  json_t *j)
 {
-	km_answer_json(a, code, json_incref((json_t *)j));
+	km_answer_json(a, code, t->partial ? km_as_metadata(j) : json_incref(j));
 }
 
 static bool fail_conflict(struct kubemodel_answer *a, const struct km_target *t)
@@ -49,17 +50,24 @@ static bool fail_conflict(struct kubemodel_answer *a, const struct km_target *t)
 		       t->kind->plural, t->name);
 }
 
-static bool kind_check(const struct km_kind *kind, const json_t *obj, struct kubemodel_answer *a)
+/* Not an object of this kind at all.  A patch that makes it so is invalid, a body is a bad request. */
+static bool decode_check(const struct km_target *t, const json_t *obj, struct kubemodel_answer *a)
 {
 	const char *k = km_text_at(obj, "kind"), *v = km_text_at(obj, "apiVersion");
-	char version[64];
+	char version[64], text[256] = "";
 
-	km_api_version(kind, version);
-	if ((*k && !str_eq(k, kind->kind)) || (*v && !str_eq(v, version)))
-		return km_fail(a, 400, NULL, NULL,
-			       "%s in version \"%s\" cannot be handled as a %s in version \"%s\"",
-			       k, v, kind->kind, version);
-	return true;
+	km_api_version(t->kind, version);
+	if ((*k && !str_eq(k, t->kind->kind)) || (*v && !str_eq(v, version)))
+		snprintf(text, sizeof(text), "%.60s of %.60s is not %s of %s", k, v, t->kind->kind,
+			 version);
+	if (!*text && km_check_types(obj, text))
+		return true;
+	if (str_eq(t->verb, "patch"))
+		return km_fail(a, 422, NULL,
+			       json_pack("{s:[{s:s, s:s, s:s}]}", "causes", "reason",
+					 "FieldValueInvalid", "message", text, "field", "patch"),
+			       "patch: Invalid value: %s", text);
+	return km_fail(a, 400, NULL, NULL, "the body cannot be decoded: %s", text);
 }
 
 /* ---- create ---- */
@@ -71,7 +79,7 @@ static bool create_check(struct kubemodel *m, const struct km_target *t, json_t 
 
 	if (t->kind->namespaced && !*t->ns)
 		return km_fail(a, 405, NULL, NULL, NOT_ALLOWED);
-	if (!kind_check(t->kind, obj, a))
+	if (!decode_check(t, obj, a))
 		return false;
 	if (*ns && !str_eq(ns, t->ns))
 		return km_fail(a, 400, NULL, NULL,
@@ -101,9 +109,9 @@ static void create(struct kubemodel *m, const struct km_target *t, json_t *body,
 		km_fail(a, 409, "AlreadyExists", km_details(t->kind, name),
 			"%s \"%s\" already exists", t->kind->plural, name);
 	else if (t->q.dry_run)
-		answer_object(a, 201, obj);
+		answer_object(a, t, 201, obj);
 	else
-		answer_object(a, 201, km_put(m, t->kind, json_incref(obj))->now->json);
+		answer_object(a, t, 201, km_put(m, t->kind, json_incref(obj))->now->json);
 }
 
 /* ---- update and patch ---- */
@@ -150,14 +158,15 @@ static bool change_check(const struct km_target *t, const json_t *old, const jso
 	const char *name = km_text_at(wish, "metadata.name");
 	const char *ns = km_text_at(wish, "metadata.namespace");
 
-	if (!json_is_object(json_object_get(wish, "metadata")))
-		return km_fail(a, 400, NULL, NULL, "metadata is not an object");
-	if (!kind_check(t->kind, wish, a))
+	if (!decode_check(t, wish, a))
 		return false;
 	if (!str_eq(name, t->name) || (*ns && !str_eq(ns, t->ns)))
 		return km_fail(a, 400, NULL, NULL,
 			       "the name of the object (%s) is not that of the request (%s)", name,
 			       t->name);
+	if (*uid && !str_eq(uid, km_text_at(old, "metadata.uid")) && str_eq(t->verb, "patch"))
+		return km_fail_invalid(a, t->kind, name, "metadata.uid",
+				       "Invalid value: field is immutable");
 	if ((*version && !str_eq(version, km_text_at(old, "metadata.resourceVersion"))) ||
 	    (*uid && !str_eq(uid, km_text_at(old, "metadata.uid"))))
 		return fail_conflict(a, t);
@@ -177,11 +186,11 @@ static void change(struct kubemodel *m, const struct km_target *t, struct km_obj
 	if (!km_validate(a, t->kind, obj))
 		return;
 	if (json_equal(obj, old))
-		answer_object(a, 200, old);
+		answer_object(a, t, 200, old);
 	else if (t->q.dry_run)
-		answer_object(a, 200, obj);
+		answer_object(a, t, 200, obj);
 	else
-		answer_object(a, 200, km_put(m, t->kind, json_incref(obj))->now->json);
+		answer_object(a, t, 200, km_put(m, t->kind, json_incref(obj))->now->json);
 }
 
 static bool patch_type_check(const char *content_type, json_t *patch, struct kubemodel_answer *a)
@@ -217,36 +226,61 @@ static bool preconditions_check(const struct km_target *t, const struct km_objec
 {
 	const char *uid = km_text_at(options, "preconditions.uid");
 	const char *version = km_text_at(options, "preconditions.resourceVersion");
+	json_t *details;
 
-	if ((*uid && !str_eq(uid, km_text_at(o->now->json, "metadata.uid"))) ||
-	    (*version && !str_eq(version, km_text_at(o->now->json, "metadata.resourceVersion"))))
-		return fail_conflict(a, t);
-	return true;
+	if ((!*uid || str_eq(uid, km_text_at(o->now->json, "metadata.uid"))) &&
+	    (!*version || str_eq(version, km_text_at(o->now->json, "metadata.resourceVersion"))))
+		return true;
+	details = km_details(NULL, t->name);
+	json_object_set_new(details, "kind", json_string(t->kind->kind));
+	return km_fail(a, 409, "Conflict", details,
+		       "Operation cannot be fulfilled on %s \"%s\": a precondition does not hold",
+		       t->kind->kind, t->name);
 }
 
 /* Pods leave in their own time, unless they are told to go at once. */
-static void pod_delete(struct kubemodel *m, struct km_object *o, const json_t *options)
+static void pod_delete(struct kubemodel *m, const struct km_target *t, struct km_object *o,
+		       const json_t *options, struct kubemodel_answer *a)
 {
 	const json_t *grace = json_object_get(options, "gracePeriodSeconds");
+	json_auto_t *last = json_incref(o->now->json);
 
-	if (json_is_integer(grace) && json_integer_value(grace) == 0)
+	if (t->q.dry_run) {
+		answer_object(a, t, 200, last);
+	} else if (json_is_integer(grace) && json_integer_value(grace) == 0) {
 		km_remove(m, o);
-	else if (!o->gone_at_ms)
-		km_leave(m, o, m->config.grace_ms);
+		answer_object(a, t, 200, last);
+	} else {
+		if (!o->gone_at_ms)
+			km_leave(m, o, m->config.grace_ms);
+		answer_object(a, t, 200, o->now->json);
+	}
 }
 
-static void delete (struct kubemodel *m, const struct km_target *t, struct km_object *o,
-		    const json_t *options, struct kubemodel_answer *a)
+/* What has gone at once is no longer shown, only named. */
+static void answer_deleted(struct kubemodel_answer *a, const struct km_target *t,
+			   const json_t *last)
 {
+	json_t *details = km_details(t->kind, t->name);
+
+	json_object_set_new(details, "uid", json_string(km_text_at(last, "metadata.uid")));
+	km_answer_json(a, 200, km_status(200, NULL, details, ""));
+}
+
+static void object_delete(struct kubemodel *m, const struct km_target *t, struct km_object *o,
+			  const json_t *options, struct kubemodel_answer *a)
+{
+	json_auto_t *last = json_incref(o->now->json);
+
 	if (!preconditions_check(t, o, options, a))
 		return;
-	answer_object(a, 200, o->now->json);
-	if (t->q.dry_run)
+	if (t->kind == KM_PODS) {
+		pod_delete(m, t, o, options, a);
 		return;
-	if (t->kind == KM_PODS)
-		pod_delete(m, o, options);
-	else
+	}
+	if (!t->q.dry_run)
 		km_remove(m, o);
+	answer_deleted(a, t, last);
 }
 
 static void evict(struct kubemodel *m, const struct km_target *t, struct km_object *o,
@@ -260,8 +294,7 @@ static void evict(struct kubemodel *m, const struct km_target *t, struct km_obje
 	} else if (*name && !str_eq(name, t->name)) {
 		km_fail(a, 400, NULL, NULL, "name in URL does not match name in Eviction object");
 	} else if (preconditions_check(t, o, json_object_get(body, "deleteOptions"), a)) {
-		if (!t->q.dry_run)
-			pod_delete(m, o, json_object_get(body, "deleteOptions"));
+		pod_delete(m, t, o, json_object_get(body, "deleteOptions"), a);
 		km_answer_json(a, 201, km_status(201, NULL, NULL, ""));
 	}
 }
@@ -285,9 +318,11 @@ static void write_object(struct kubemodel *m, const struct km_target *t,
 	else if (str_eq(t->verb, "update") && whole)
 		change(m, t, o, body, a);
 	else if (str_eq(t->verb, "delete") && !*t->sub)
-		delete (m, t, o, body, a);
-	else
+		object_delete(m, t, o, body, a);
+	else if (whole)
 		km_fail(a, 405, NULL, NULL, NOT_ALLOWED);
+	else
+		km_answer_unknown(t, a);
 }
 
 void km_write_request(struct kubemodel *m, const struct km_target *t,

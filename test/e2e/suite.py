@@ -5,6 +5,7 @@ import sys
 
 import e2e
 import test_cluster  # noqa: F401
+import test_kubesim_agrees  # noqa: F401
 import test_ccmanager  # noqa: F401
 import test_scale  # noqa: F401
 

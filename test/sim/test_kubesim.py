@@ -5,6 +5,7 @@
 The API's own answers are tested in test/unit/test_kubemodel_*.c; here it is about bytes on a connection.
 """
 
+import contextlib
 import http.client
 import json
 import os
@@ -52,8 +53,12 @@ class Client:
         self.connection.close()
 
 
+@contextlib.contextmanager
 def server(folder, *options, **more):
-    return closing(Kube(folder, *options, **more))
+    """A kubesim that has to end well, too: sanitizers speak up then."""
+    with closing(Kube(folder, *options, **more)) as kube:
+        yield kube
+    assert kube.process.returncode == 0, simlib.tail(kube.stderr, 30)
 
 
 def line(response):

@@ -52,7 +52,6 @@ static void set_up(struct test *t, const struct fake_reply *script, size_t n)
 	cr_assert_eq(kubeconfig_parse("kc", rd_of(text, strlen(text)), &t->config, &err), 0, "%s",
 		     err_text(&err));
 	cr_assert_eq(k8s_client_new(t->loop, t->config, "test/1", "gpucc", &t->client, &err), 0);
-	t->client->tuning.attempt_ms = 100;
 	t->client->tuning.retry_base_ms = 1;
 	t->client->tuning.retry_cap_ms = 5;
 }
@@ -182,7 +181,8 @@ static const struct {
 	  ERR_DENIED,
 	  403,
 	  1,
-	  "asking: not allowed, a role is missing: nodes \"n\" is forbidden: User \"u\" cannot patch resource "
+	  "asking: not allowed, a role is missing: nodes \"n\" is forbidden: "
+	  "User \"u\" cannot patch resource "
 	  "\"nodes\" (HTTP 403)" },
 	{ "401 once more, then fine", { STATUS("401 W", ""), OK }, 2, false, ERR_NONE, 200, 2, "" },
 	{ "401 twice is final",
@@ -216,7 +216,9 @@ TABLE_TEST(k8s_client, tries_again_what_may_pass, scripts)
 	struct test t;
 
 	set_up(&t, row->script, row->n);
-	ask(&t, "get", 3000, row->once);
+	if (row->script[0].end == FAKE_HANG)
+		t.client->tuning.attempt_ms = 200;
+	ask(&t, "get", 20000, row->once);
 	cr_assert(fake_pump(t.loop, &t.done, SOON_MS), "%s", row->name);
 	cr_assert_eq(t.err.kind, row->kind, "%s: %s", row->name, err_text(&t.err));
 	cr_assert_eq(t.status, row->status, "%s", row->name);
@@ -237,12 +239,12 @@ Test(k8s_client, the_deadline_ends_the_attempts)
 	set_up(&t, FAKE_SCRIPT(script));
 	t.client->tuning.retry_base_ms = 20;
 	t.client->tuning.retry_cap_ms = 50;
-	ask(&t, "get", 200, false);
-	cr_assert(fake_pump(t.loop, &t.done, 1000));
+	ask(&t, "get", 400, false);
+	cr_assert(fake_pump(t.loop, &t.done, SOON_MS));
 	cr_assert_eq(t.err.kind, ERR_TRANSIENT);
 	cr_assert_eq(t.err.code, 503);
 	cr_assert(strstr(err_text(&t.err), "starting"), "%s", err_text(&t.err));
-	cr_assert(t.server->n_requests >= 3 && t.server->n_requests <= 20, "%zu",
+	cr_assert(t.server->n_requests >= 2 && t.server->n_requests <= 40, "%zu",
 		  t.server->n_requests);
 	tear_down(&t);
 }
@@ -256,10 +258,10 @@ Test(k8s_client, the_servers_wish_is_respected)
 	struct test t;
 
 	set_up(&t, FAKE_SCRIPT(script));
-	ask(&t, "get", 5000, false);
+	ask(&t, "get", 20000, false);
 	fake_pump(t.loop, &never, 900);
 	cr_assert_eq(t.server->n_requests, 1);
-	cr_assert(fake_pump(t.loop, &t.done, 1000));
+	cr_assert(fake_pump(t.loop, &t.done, SOON_MS));
 	cr_assert_eq(t.err.kind, ERR_NONE);
 	tear_down(&t);
 }
@@ -273,7 +275,8 @@ Test(k8s_client, a_wish_beyond_the_deadline_ends_it_at_once)
 
 	set_up(&t, FAKE_SCRIPT(script));
 	ask(&t, "get", 5000, false);
-	cr_assert(fake_pump(t.loop, &t.done, 500));
+	cr_assert(fake_pump(t.loop, &t.done, SOON_MS));
+	cr_assert_eq(t.server->n_requests, 1);
 	cr_assert_eq(t.err.code, 429);
 	tear_down(&t);
 }
@@ -357,7 +360,8 @@ Test(k8s_client, patches_only_what_it_is_told)
 	cr_assert(strstr(t.server->request[0], "as=PartialObjectMetadata;"));
 	cr_assert(
 		strstr(t.server->request[0],
-		       "\r\n\r\n{\"metadata\":{\"resourceVersion\":\"77\",\"labels\":{\"nvidia.com/cc.mode.state\":"
+		       "\r\n\r\n{\"metadata\":{\"resourceVersion\":\"77\","
+		       "\"labels\":{\"nvidia.com/cc.mode.state\":"
 		       "\"success\",\"nvidia.com/x\":null},\"annotations\":{\"nvidia.com/cc.status\":"
 		       "\"{\\\"a\\\":1}\"}}}"),
 		"%s", t.server->request[0]);
@@ -385,7 +389,7 @@ TABLE_TEST(k8s_client, evicts, evictions)
 	struct test t;
 
 	set_up(&t, row->script, 2);
-	cr_assert_eq(k8s_evict_pod(t.client, "ns", "p", 1000, on_done, &t, &t.call, &err), 0);
+	cr_assert_eq(k8s_evict_pod(t.client, "ns", "p", 20000, on_done, &t, &t.call, &err), 0);
 	cr_assert(fake_pump(t.loop, &t.done, SOON_MS), "%s", row->name);
 	cr_assert_eq(t.err.kind, row->kind, "%s: %s", row->name, err_text(&t.err));
 	cr_assert_eq(t.server->n_requests, row->attempts, "%s", row->name);
@@ -402,7 +406,7 @@ static void send_all(struct test *t, struct k8s_events *e)
 {
 	bool never = false;
 
-	for (int i = 0; i < 200 && k8s_events_pending(e) > 0; i++)
+	for (int i = 0; i < 2000 && k8s_events_pending(e) > 0; i++)
 		fake_pump(t->loop, &never, 5);
 	cr_assert_eq(k8s_events_pending(e), 0);
 }

@@ -147,8 +147,8 @@ TABLE_TEST(k8s_config, kubeconfigs_are_taken_or_refused_with_a_line, texts)
 Test(k8s_config, a_kubeconfig_has_its_values)
 {
 	static const char text[] = HEAD CLUSTER
-		"    tls-server-name: n\n    proxy-url: http://p:3128\n    certificate-authority-data: " PEM_B64
-		"\n" USER "    token: secret\n";
+		"    tls-server-name: n\n    proxy-url: http://p:3128\n"
+		"    certificate-authority-data: " PEM_B64 "\n" USER "    token: secret\n";
 	AUTO(k8s_config_free) struct k8s_config *c = NULL;
 	AUTO_BUF token = BUF_INIT(100);
 	struct err err = ERR_INIT;

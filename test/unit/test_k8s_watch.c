@@ -58,7 +58,7 @@ static void set_up(struct test *t, const struct fake_reply *script, size_t n)
 		 t->server->url);
 	cr_assert_eq(kubeconfig_parse("kc", rd_of(text, strlen(text)), &t->config, &err), 0);
 	cr_assert_eq(k8s_client_new(t->loop, t->config, "test/1", "gpucc", &t->client, &err), 0);
-	t->client->tuning = (struct k8s_tuning){ .attempt_ms = 200,
+	t->client->tuning = (struct k8s_tuning){ .attempt_ms = 20000,
 						 .retry_base_ms = 1,
 						 .retry_cap_ms = 5,
 						 .watch_base_ms = 2,
@@ -66,7 +66,7 @@ static void set_up(struct test *t, const struct fake_reply *script, size_t n)
 						 .watch_min_s = 1,
 						 .watch_max_s = 1,
 						 .watch_slack_ms = 100,
-						 .open_ms = 60,
+						 .open_ms = 20000,
 						 .early_ms = 3 };
 }
 
@@ -126,6 +126,14 @@ static bool wait_requests(struct test *t, size_t n)
 	for (int i = 0; i < 1000 && t->server->n_requests < n; i++)
 		cr_assert_eq(loop_turn(t->loop, 5, &err), 0);
 	return t->server->n_requests >= n;
+}
+
+static void wait_nodes(struct test *t, unsigned n)
+{
+	struct err err = ERR_INIT;
+
+	for (int i = 0; i < 1000 && t->n_nodes < n; i++)
+		cr_assert_eq(loop_turn(t->loop, 5, &err), 0);
 }
 
 static void idle(struct test *t, uint64_t ms)
@@ -226,7 +234,8 @@ TABLE_TEST(k8s_watch, the_view_follows, views)
 	t.client->tuning.watch_min_s = t.client->tuning.watch_max_s = 60;
 	reflect(&t);
 	cr_assert(wait_requests(&t, 2), "%s", row->name);
-	idle(&t, row->watch.piece ? 300 : 30);
+	wait_nodes(&t, row->calls);
+	idle(&t, 20);
 	cr_assert_eq(t.n_nodes, row->calls, "%s: %u", row->name, t.n_nodes);
 	cr_assert_eq(t.exists, row->exists, "%s", row->name);
 	cr_assert_str_eq(t.mode, row->mode, "%s", row->name);
@@ -290,6 +299,8 @@ TABLE_TEST(k8s_watch, every_end_has_a_cause_and_a_continuation, ends)
 	memset(long_line, 'x', sizeof(long_line));
 	memcpy(long_line, FAKE_STREAM, strlen(FAKE_STREAM));
 	set_up(&t, FAKE_SCRIPT(script));
+	if (!row->watch.bytes && row->watch.end == FAKE_HANG)
+		t.client->tuning.open_ms = 100;
 	reflect(&t);
 	cr_assert(wait_requests(&t, 3), "%s", row->name);
 	cr_assert(strstr(t.server->request[2], row->next), "%s: %s", row->name,
@@ -305,6 +316,8 @@ TABLE_TEST(k8s_watch, every_end_has_a_cause_and_a_continuation, ends)
 }
 
 /* --- lists that fail -------------------------------------------------------------------------- */
+
+#define DIGITS "12345678901234567890123456789012345678901234567890"
 
 static char huge_list[HTTP_MAX_BYTES];
 
@@ -323,11 +336,7 @@ static const struct {
 	{ "no version", BODY("{\"metadata\":{},\"items\":[]}"),
 	  "metadata.resourceVersion: is missing" },
 	{ "an empty version", BODY(LIST("", "")), "metadata.resourceVersion: is empty" },
-	{ "a version without end",
-	  BODY(LIST(
-		  "1234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890"
-		  "1234567890123456789012345678901234567890",
-		  "")),
+	{ "a version without end", BODY(LIST(DIGITS DIGITS DIGITS, "")),
 	  "resourceVersion: longer than" },
 	{ "items an object", BODY("{\"metadata\":{\"resourceVersion\":\"5\"},\"items\":{}}"),
 	  "items: is not an array" },
@@ -350,13 +359,16 @@ TABLE_TEST(k8s_watch, a_list_that_fails_is_asked_again, lists)
 	memset(huge_list, 'x', sizeof(huge_list));
 	memcpy(huge_list, FAKE_STREAM, strlen(FAKE_STREAM));
 	set_up(&t, FAKE_SCRIPT(script));
+	if (row->list.end == FAKE_HANG)
+		t.client->tuning.attempt_ms = 100;
 	reflect(&t);
 	cr_assert(wait_requests(&t, 2), "%s", row->name);
 	cr_assert(t.n_nodes == 0 && t.n_links == 1 && !t.up, "%s", row->name);
 	cr_assert_neq(t.why.kind, ERR_NONE, "%s", row->name);
 	cr_assert(strstr(err_text(&t.why), row->says), "%s: %s", row->name, err_text(&t.why));
 	cr_assert(wait_requests(&t, 3), "%s", row->name);
-	idle(&t, 20);
+	for (int i = 0; i < 1000 && t.n_links < 2; i++)
+		idle(&t, 5);
 	cr_assert(t.n_nodes == 1 && t.n_links == 2 && t.up, "%s", row->name);
 	tear_down(&t);
 }
@@ -411,7 +423,6 @@ Test(k8s_watch, a_version_that_the_server_keeps_refusing_is_dropped)
 	set_up(&t, FAKE_SCRIPT(script));
 	reflect(&t);
 	cr_assert(wait_requests(&t, 6));
-	idle(&t, 20);
 	cr_assert(strstr(t.server->request[4], "limit="));
 	cr_assert_str_eq(t.mode, "off", "a list counts, even one of an older etcd");
 	tear_down(&t);
@@ -471,7 +482,7 @@ Test(k8s_watch, after_an_offer_older_events_are_passed_over)
 	while (!t.n_nodes)
 		cr_assert_eq(loop_turn(t.loop, 5, &err), 0);
 	cr_assert_eq(k8s_reflector_offer(t.reflector, rd_of(offer, strlen(offer)), &err), 0);
-	idle(&t, 60);
+	wait_nodes(&t, 3);
 	cr_assert_eq(t.n_nodes, 3, "the list, the offer, the last event: %u", t.n_nodes);
 	cr_assert_str_eq(t.mode, "ppcie");
 	tear_down(&t);
@@ -485,7 +496,8 @@ Test(k8s_watch, may_be_freed_when_told_something)
 	set_up(&t, FAKE_SCRIPT(script));
 	t.free_in_node = true;
 	reflect(&t);
-	idle(&t, 50);
+	wait_nodes(&t, 1);
+	idle(&t, 30);
 	cr_assert_eq(t.n_nodes, 1);
 	cr_assert_eq(t.server->n_requests, 1, "no watch follows");
 	tear_down(&t);
@@ -504,7 +516,8 @@ Test(k8s_watch, may_be_freed_in_the_middle_of_a_batch)
 	while (!t.n_nodes)
 		cr_assert_eq(loop_turn(t.loop, 5, &err), 0);
 	t.free_in_node = true;
-	idle(&t, 50);
+	wait_nodes(&t, 2);
+	idle(&t, 20);
 	cr_assert_eq(t.n_nodes, 2);
 	tear_down(&t);
 }
@@ -515,7 +528,8 @@ Test(k8s_watch, may_be_freed_in_the_middle_of_a_batch)
 	"{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"ns\",\"uid\":\"u-" name              \
 	"\",\"resourceVersion\":\"3\"" extra "}}"
 #define OWNER                                                                                      \
-	",\"ownerReferences\":[{\"kind\":\"X\",\"name\":\"x\"},{\"kind\":\"DaemonSet\",\"name\":\"d\",\"controller\":true}]"
+	",\"ownerReferences\":[{\"kind\":\"X\",\"name\":\"x\"},"                                   \
+	"{\"kind\":\"DaemonSet\",\"name\":\"d\",\"controller\":true}]"
 
 static void on_pods(void *arg, const struct k8s_pod *pods, size_t n)
 {
@@ -559,7 +573,7 @@ Test(k8s_watch, pods_come_and_go)
 	watch_pods(&t, NULL);
 	cr_assert(wait_requests(&t, 2));
 	cr_assert_str_eq(t.pods_text, "a@d b ");
-	idle(&t, 30);
+	wait_nodes(&t, 2);
 	cr_assert(strstr(t.server->request[0],
 			 "GET /api/v1/namespaces/ns/pods?fieldSelector=spec.nodeName%3Dn1&"));
 	cr_assert_str_eq(t.pods_text, "a!@d c ");
@@ -575,7 +589,8 @@ Test(k8s_watch, a_list_of_pods_may_be_all_that_is_wanted)
 	set_up(&t, FAKE_SCRIPT(script));
 	t.free_in_node = true;
 	watch_pods(&t, NULL);
-	idle(&t, 50);
+	wait_nodes(&t, 1);
+	idle(&t, 30);
 	cr_assert_eq(t.server->n_requests, 1);
 	cr_assert_eq(t.n_pods, 1);
 	tear_down(&t);
@@ -606,19 +621,19 @@ Test(k8s_watch, a_list_may_come_in_pages)
 #define WHOLE(name, spec)                                                                          \
 	"{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"ns\",\"resourceVersion\":\"3\"}" spec
 
+#define HOLDERS                                                                                    \
+	WHOLE("a", SPEC("containers", "limits", "1"))                                              \
+	"," WHOLE("b", SPEC("containers", "limits", "0")) "," WHOLE(                               \
+		"c",                                                                               \
+		SPEC("initContainers", "requests",                                                 \
+		     "2")) "," WHOLE("d",                                                          \
+				     "}") "," WHOLE("e",                                           \
+						    ",\"spec\":{\"containers\":{\"odd\":[]}}}")
+
 Test(k8s_watch, knows_which_pods_hold_a_resource)
 {
 	struct fake_reply script[] = {
-		BODY(LIST(
-			"5",
-			WHOLE("a", SPEC("containers", "limits", "1")) "," WHOLE(
-				"b",
-				SPEC("containers", "limits",
-				     "0")) "," WHOLE("c",
-						     SPEC("initContainers", "requests",
-							  "2")) "," WHOLE("d",
-									  "}") "," WHOLE("e",
-											 ",\"spec\":{\"containers\":{\"odd\":[]}}}"))),
+		BODY(LIST("5", HOLDERS)),
 		OPEN(""),
 	};
 	struct test t;
