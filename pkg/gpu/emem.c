@@ -5,7 +5,6 @@
  * Command and answer share the window's bytes, so an answer that nobody read (its asker was killed)
  * must be read before the next command is written.  Tails are inclusive.
  */
-#include "base/clock.h"
 #include "gpu/fsp.h"
 #include "gpu/internal.h"
 
@@ -13,7 +12,7 @@
 #define RESUME_MS    5000
 #define COMMAND_MS   1000
 #define ANSWER_MS    5000
-#define SETTLE_MAX   20
+#define TORN_MAX     16
 #define STALE_MAX    16 /* answers that may lie about; more is a device that babbles */
 
 struct queue {
@@ -39,25 +38,24 @@ static bool is_empty(struct queue q)
 	return q.head == q.tail;
 }
 
-/* FSP may write the pointers between our two reads, and the pair then makes no sense.  So a queue that
- * is not empty is read until twice the same, and for a while until it begins where packets begin. */
+/* FSP moves both pointers while we read them one after the other, so a packet that is just arriving
+ * can show an old head beside a new tail: a pair counts once two readings in a row agree. */
 static int message_read(struct gpu *g, struct queue *out, struct err *err)
 {
-	struct queue before;
+	struct queue again;
 
-	for (int tries = 0;; tries++) {
-		before = *out;
+	for (int i = 0; i < TORN_MAX; i++) {
 		if (queue_read(g, FSP_MESSAGE_HEAD(CHANNEL), FSP_MESSAGE_TAIL(CHANNEL),
-			       "FSP message queue", out, err) < 0)
+			       "FSP message queue", &again, err) < 0)
 			return -1;
-		if (is_empty(*out))
+		if (is_empty(again) || (i && again.head == out->head && again.tail == out->tail)) {
+			*out = again;
 			return 0;
-		if (!tries || before.head != out->head || before.tail != out->tail)
-			continue;
-		if (out->head == FSP_EMEM_BASE(CHANNEL) || tries > SETTLE_MAX)
-			return 0;
-		clock_sleep_ms(1);
+		}
+		*out = again;
 	}
+	return err_set(err, ERR_DEVICE, "FSP message queue does not come to rest: head 0x%x, tail 0x%x",
+		       out->head, out->tail);
 }
 
 static void window_rewind(struct gpu *g)
@@ -92,7 +90,7 @@ static int stale_drop(struct gpu *g, bool *had, struct err *err)
 {
 	uint32_t dword[FSP_CHANNEL_BYTES / 4];
 	struct err odd = ERR_INIT;
-	struct queue q = { 0 };
+	struct queue q;
 	size_t n;
 
 	if (message_read(g, &q, err) < 0)
@@ -124,7 +122,7 @@ static int late_answer_wait(struct gpu *g, struct err *err)
 /* After a client that was killed: let the answer come, then start afresh. */
 int fsp_emem_open(struct gpu *g, struct err *err)
 {
-	struct queue command, message = { 0 };
+	struct queue command, message;
 
 	if (command_read(g, &command, err) < 0 || message_read(g, &message, err) < 0)
 		return -1;
@@ -192,7 +190,7 @@ static int answer_wait(struct gpu *g, struct queue *out, struct err *err)
 int fsp_emem_call(struct gpu *g, const uint32_t *request, size_t n, uint32_t *answer, size_t max,
 		  size_t *out_n, struct err *err)
 {
-	struct queue message = { 0 };
+	struct queue message;
 
 	if (n < 2 || n > FSP_CHANNEL_BYTES / 4)
 		return err_set(err, ERR_INVALID, "FSP request of %zu dwords", n);
