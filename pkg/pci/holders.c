@@ -3,14 +3,18 @@
  * holders - who has a device open, by one walk over the descriptors of all processes.
  *
  * The nodes of a function: /dev/vfio/<group>, /dev/vfio/noiommu-<group>, /dev/vfio/devices/vfio<n>,
- * and /dev/nvidia<minor> while NVIDIA's driver has it.
+ * and /dev/nvidia<minor> while NVIDIA's driver has it.  The same name in another container may be
+ * another device, so where we see the node too it must be the same one.
  */
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "base/buf.h"
 #include "base/file.h"
@@ -95,7 +99,15 @@ static bool is_node(const struct nodes *nodes, const char *path)
 	       isdigit((unsigned char)path[strlen(nodes->any_after)]);
 }
 
+static bool same_node(const struct stat *a, const struct stat *b)
+{
+	if (S_ISCHR(a->st_mode) || S_ISCHR(b->st_mode))
+		return S_ISCHR(a->st_mode) && S_ISCHR(b->st_mode) && a->st_rdev == b->st_rdev;
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
 struct walk {
+	const struct pci_host *host;
 	const struct nodes *nodes;
 	struct pci_holder *out;
 	size_t n;
@@ -117,6 +129,14 @@ static void comm_read(int proc_fd, const char *pid, char out[17])
 	str_printable(out);
 }
 
+static bool is_any_node(const struct walk *w, const char *path)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (is_node(&w->nodes[i], path))
+			return true;
+	return false;
+}
+
 static void note_holder(struct walk *w, const char *pid, const char *path)
 {
 	for (size_t i = 0; i < w->n; i++) {
@@ -128,6 +148,18 @@ static void note_holder(struct walk *w, const char *pid, const char *path)
 		comm_read(w->proc_fd, pid, holder->comm);
 		str_copy(holder->path, sizeof(holder->path), path);
 	}
+}
+
+/* Whether descriptor `fd` of the folder `dir_fd` is the node that we know by that name. */
+static bool is_our_node(const struct walk *w, int dir_fd, const char *fd, const char *path)
+{
+	char ours[PCI_PATH_BYTES];
+	struct stat we, they;
+
+	snprintf(ours, sizeof(ours), "%s%s", w->host->host_root, path);
+	if (stat(ours, &we) < 0 && stat(path, &we) < 0)
+		return true; /* we cannot see it: go by the name */
+	return fstatat(dir_fd, fd, &they, 0) < 0 || same_node(&we, &they);
 }
 
 static void process_look(struct walk *w, const char *pid)
@@ -152,7 +184,8 @@ static void process_look(struct walk *w, const char *pid)
 		if (n <= 0)
 			continue;
 		target[n] = '\0';
-		if (str_starts(target, "/dev/"))
+		if (str_starts(target, "/dev/") && is_any_node(w, target) &&
+		    is_our_node(w, fd, e->d_name, target))
 			note_holder(w, pid, target);
 	}
 }
@@ -164,6 +197,17 @@ static bool may_be_held(const struct pci_info *item, size_t n)
 		if (*item[i].driver)
 			return true;
 	return false;
+}
+
+/* With this right, only processes outside our user namespace stay hidden, and who is root in a
+ * namespace of its own has simulated devices.  Without it, any process may be the holder. */
+static bool may_look_into_processes(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	return syscall(SYS_capget, &head, data) == 0 &&
+	       (data[CAP_TO_INDEX(CAP_SYS_PTRACE)].effective & CAP_TO_MASK(CAP_SYS_PTRACE));
 }
 
 static int proc_walk(struct walk *w, const char *proc, struct err *err)
@@ -184,7 +228,7 @@ int pci_holders(const struct pci_host *h, const struct pci_info *item, size_t n,
 		struct pci_holder *out, struct err *err)
 {
 	AUTO_MEM struct nodes *nodes = calloc(n ? n : 1, sizeof(*nodes));
-	struct walk w = { .nodes = nodes, .out = out, .n = n };
+	struct walk w = { .host = h, .nodes = nodes, .out = out, .n = n };
 	char proc[PCI_PATH_BYTES];
 	size_t n_nodes = 0;
 
@@ -200,7 +244,7 @@ int pci_holders(const struct pci_host *h, const struct pci_info *item, size_t n,
 	snprintf(proc, sizeof(proc), "%s/proc", h->host_root);
 	if (proc_walk(&w, proc, err) < 0)
 		return err_wrap(err, "looking for who has devices open");
-	if (w.hidden && may_be_held(item, n))
+	if (w.hidden && may_be_held(item, n) && !may_look_into_processes())
 		return err_set(err, ERR_DENIED,
 			       "looking for who has devices open: process %d shows no descriptors to us "
 			       "(CAP_SYS_PTRACE is needed)", (int)w.hidden);
