@@ -10,17 +10,17 @@
 #include "decode.h"
 #include "sim.h"
 
-#define XSAVE_MAX     8192
-#define XSAVE_XMM     160 /* in the legacy area, which is always there */
-#define XSAVE_BV      512
-#define VECTOR_MAX    64
+#define XSAVE_MAX  8192
+#define XSAVE_XMM  160 /* in the legacy area, which is always there */
+#define XSAVE_BV   512
+#define VECTOR_MAX 64
 
-#define CF 0x001u
-#define PF 0x004u
-#define AF 0x010u
-#define ZF 0x040u
-#define SF 0x080u
-#define OF 0x800u
+#define CF    0x001u
+#define PF    0x004u
+#define AF    0x010u
+#define ZF    0x040u
+#define SF    0x080u
+#define OF    0x800u
 #define FLAGS (CF | PF | AF | ZF | SF | OF)
 
 struct access {
@@ -53,7 +53,8 @@ static uint64_t reg_get(struct access *a, unsigned width)
 	return (a->insn.high_byte ? v >> 8 : v) & mask_of(width);
 }
 
-static void slot_set(struct user_regs_struct *r, unsigned n, bool high, unsigned width, uint64_t value)
+static void slot_set(struct user_regs_struct *r, unsigned n, bool high, unsigned width,
+		     uint64_t value)
 {
 	unsigned long long *slot = reg_slot(r, n);
 	unsigned shift = high ? 8 : 0;
@@ -126,7 +127,8 @@ static uint64_t sub_flags(struct access *a, uint64_t x, uint64_t y, unsigned bor
 	y &= mask;
 	difference = (x - y - borrow) & mask;
 	flags_set(a, difference,
-		  ((unsigned __int128)y + borrow > x ? CF : 0) | ((x ^ y ^ difference) & 0x10 ? AF : 0) |
+		  ((unsigned __int128)y + borrow > x ? CF : 0) |
+			  ((x ^ y ^ difference) & 0x10 ? AF : 0) |
 			  ((x ^ y) & (x ^ difference) & sign ? OF : 0));
 	return difference;
 }
@@ -270,8 +272,8 @@ static void bit_test(struct access *a)
 
 static void bulk_complain(struct access *a, const char *what)
 {
-	gpumodel_violation(a->sim->model, a->mapping->dev, "BAR0 accessed by %s at 0x%" PRIx64, what,
-			   a->address - a->mapping->start + a->mapping->offset);
+	gpumodel_violation(a->sim->model, a->mapping->dev, "BAR0 accessed by %s at 0x%" PRIx64,
+			   what, a->address - a->mapping->start + a->mapping->offset);
 }
 
 static bool in_mapping(const struct access *a, uint64_t address)
@@ -298,8 +300,8 @@ static bool string_element(struct access *a)
 	}
 	if (writes) {
 		a->address = r->rdi;
-		if (in_mapping(a, r->rdi) ? !device_write(a, v) :
-					    !task_write(a->task->tid, r->rdi, &v, a->insn.width))
+		if (in_mapping(a, r->rdi) ? !device_write(a, v)
+					  : !task_write(a->task->tid, r->rdi, &v, a->insn.width))
 			return false;
 		r->rdi += (uint64_t)step;
 	} else {
@@ -467,8 +469,8 @@ static bool decode_at(struct access *a)
 		return true;
 	complain("process %d: instruction %02x %02x %02x %02x %02x %02x %02x %02x at 0x%llx "
 		 "cannot be simulated",
-		 a->task->tgid, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6],
-		 bytes[7], a->regs.rip);
+		 a->task->tgid, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5],
+		 bytes[6], bytes[7], a->regs.rip);
 	return false;
 }
 

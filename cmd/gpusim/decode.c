@@ -162,23 +162,41 @@ static bool opcode_one(struct parse *p, uint8_t opcode)
 	switch (opcode) {
 	case 0x63:
 		return widening(p, 4, EXTEND_SIGN);
-	case 0x80: case 0x81: case 0x83: case 0xc6: case 0xc7: case 0xf6: case 0xf7: case 0xfe: case 0xff:
+	case 0x80:
+	case 0x81:
+	case 0x83:
+	case 0xc6:
+	case 0xc7:
+	case 0xf6:
+	case 0xf7:
+	case 0xfe:
+	case 0xff:
 		return group(p, opcode);
-	case 0x84: case 0x85:
+	case 0x84:
+	case 0x85:
 		return reg_memory(p, INSN_TEST, byte);
-	case 0x86: case 0x87:
+	case 0x86:
+	case 0x87:
 		return reg_memory(p, INSN_XCHG, byte);
-	case 0x88: case 0x89:
+	case 0x88:
+	case 0x89:
 		return reg_memory(p, INSN_STORE, byte);
-	case 0x8a: case 0x8b:
+	case 0x8a:
+	case 0x8b:
 		return reg_memory(p, INSN_LOAD, byte);
-	case 0xa0: case 0xa1: case 0xa2: case 0xa3:
+	case 0xa0:
+	case 0xa1:
+	case 0xa2:
+	case 0xa3:
 		return direct_address(p, opcode);
-	case 0xa4: case 0xa5:
+	case 0xa4:
+	case 0xa5:
 		return string_op(p, INSN_MOVS, byte);
-	case 0xaa: case 0xab:
+	case 0xaa:
+	case 0xab:
 		return string_op(p, INSN_STOS, byte);
-	case 0xac: case 0xad:
+	case 0xac:
+	case 0xad:
 		return string_op(p, INSN_LODS, byte);
 	default:
 		return false;
@@ -201,9 +219,11 @@ static bool vector_op(struct insn *o, uint8_t opcode, enum pp pp, unsigned full,
 	enum insn_op op = opcode & 1 ? INSN_VEC_STORE : INSN_VEC_LOAD;
 
 	switch (opcode) {
-	case 0x10: case 0x11: /* movups movupd movss movsd */
+	case 0x10:
+	case 0x11: /* movups movupd movss movsd */
 		return vector(o, op, pp == PP_F3 ? 4 : pp == PP_F2 ? 8 : full);
-	case 0x28: case 0x29:
+	case 0x28:
+	case 0x29:
 		return pp < PP_F3 && vector(o, op, full);
 	case 0x2b:
 		return pp < PP_F3 && vector(o, INSN_VEC_STORE, full);
@@ -212,8 +232,8 @@ static bool vector_op(struct insn *o, uint8_t opcode, enum pp pp, unsigned full,
 	case 0x6f:
 		return pp != PP_NONE && vector(o, INSN_VEC_LOAD, full);
 	case 0x7e:
-		return pp == PP_F3 ? vector(o, INSN_VEC_LOAD, 8) :
-				     pp == PP_66 && vector(o, INSN_VEC_STORE, wide ? 8 : 4);
+		return pp == PP_F3 ? vector(o, INSN_VEC_LOAD, 8)
+				   : pp == PP_66 && vector(o, INSN_VEC_STORE, wide ? 8 : 4);
 	case 0x7f:
 		return pp != PP_NONE && vector(o, INSN_VEC_STORE, full);
 	case 0xd6:
@@ -229,8 +249,10 @@ static bool vector_op(struct insn *o, uint8_t opcode, enum pp pp, unsigned full,
 
 static bool sse(struct parse *p, uint8_t opcode)
 {
-	enum pp pp = p->prefixes & P_F3 ? PP_F3 : p->prefixes & P_F2 ? PP_F2 :
-		     p->prefixes & P_66 ? PP_66 : PP_NONE;
+	enum pp pp = p->prefixes & P_F3	  ? PP_F3
+		     : p->prefixes & P_F2 ? PP_F2
+		     : p->prefixes & P_66 ? PP_66
+					  : PP_NONE;
 	struct modrm m;
 
 	if (!vector_op(p->out, opcode, pp, 16, p->rex & REX_W) || !modrm_memory(p, &m))
@@ -256,7 +278,8 @@ static bool movbe(struct parse *p)
 {
 	uint8_t opcode;
 
-	return rd_u8(&p->in, &opcode) && (opcode & 0xfe) == 0xf0 && !(p->prefixes & (P_F2 | P_F3)) &&
+	return rd_u8(&p->in, &opcode) && (opcode & 0xfe) == 0xf0 &&
+	       !(p->prefixes & (P_F2 | P_F3)) &&
 	       reg_memory(p, opcode & 1 ? INSN_MOVBE_STORE : INSN_MOVBE_LOAD, false);
 }
 
@@ -273,15 +296,19 @@ static bool opcode_two(struct parse *p)
 	switch (opcode) {
 	case 0x38:
 		return movbe(p);
-	case 0xb0: case 0xb1:
+	case 0xb0:
+	case 0xb1:
 		return reg_memory(p, INSN_CMPXCHG, !(opcode & 1));
-	case 0xb6: case 0xb7:
+	case 0xb6:
+	case 0xb7:
 		return widening(p, opcode & 1 ? 2 : 1, EXTEND_ZERO);
-	case 0xbe: case 0xbf:
+	case 0xbe:
+	case 0xbf:
 		return widening(p, opcode & 1 ? 2 : 1, EXTEND_SIGN);
 	case 0xba:
 		return bit_test(p);
-	case 0xc0: case 0xc1:
+	case 0xc0:
+	case 0xc1:
 		return reg_memory(p, INSN_XADD, !(opcode & 1));
 	case 0xc3:
 		return reg_memory(p, INSN_STORE, false);
@@ -316,7 +343,8 @@ static bool evex(struct parse *p)
 	struct modrm m;
 	unsigned width;
 
-	if (!rd_u8(&p->in, &a) || !rd_u8(&p->in, &b) || !rd_u8(&p->in, &c) || !rd_u8(&p->in, &opcode))
+	if (!rd_u8(&p->in, &a) || !rd_u8(&p->in, &b) || !rd_u8(&p->in, &c) ||
+	    !rd_u8(&p->in, &opcode))
 		return false;
 	width = full[c >> 5 & 3];
 	/* vmovdqu8 and 16 use the f2 prefix where the older encodings have none */
@@ -343,7 +371,13 @@ static bool prefix(struct parse *p, uint8_t byte)
 	case 0xf3:
 		p->prefixes |= P_F3;
 		return true;
-	case 0xf0: case 0x2e: case 0x36: case 0x3e: case 0x26: case 0x64: case 0x65:
+	case 0xf0:
+	case 0x2e:
+	case 0x36:
+	case 0x3e:
+	case 0x26:
+	case 0x64:
+	case 0x65:
 		return true; /* lock and segments change nothing for us */
 	default:
 		return false;
@@ -378,7 +412,8 @@ static bool instruction(struct parse *p)
 
 bool insn_decode(const uint8_t *bytes, size_t n, struct insn *out)
 {
-	struct parse p = { .in = rd_of(bytes, n < INSN_MAX_BYTES ? n : INSN_MAX_BYTES), .out = out };
+	struct parse p = { .in = rd_of(bytes, n < INSN_MAX_BYTES ? n : INSN_MAX_BYTES),
+			   .out = out };
 	size_t size = p.in.left;
 
 	memset(out, 0, sizeof(*out));

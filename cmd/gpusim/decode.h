@@ -16,21 +16,30 @@
 #define INSN_MAX_BYTES 15
 
 enum insn_op {
-	INSN_LOAD,	  /* register = memory; by `extend` */
-	INSN_STORE,	  /* memory = register */
-	INSN_STORE_IMM,	  /* memory = imm */
-	INSN_ALU_LOAD,	  /* register = register alu memory */
-	INSN_ALU_STORE,	  /* memory = memory alu register */
-	INSN_ALU_IMM,	  /* memory = memory alu imm */
-	INSN_TEST,	  /* flags of memory & register */
+	INSN_LOAD,	/* register = memory; by `extend` */
+	INSN_STORE,	/* memory = register */
+	INSN_STORE_IMM, /* memory = imm */
+	INSN_ALU_LOAD,	/* register = register alu memory */
+	INSN_ALU_STORE, /* memory = memory alu register */
+	INSN_ALU_IMM,	/* memory = memory alu imm */
+	INSN_TEST,	/* flags of memory & register */
 	INSN_TEST_IMM,
-	INSN_NOT, INSN_NEG, INSN_INC, INSN_DEC,
-	INSN_XCHG, INSN_CMPXCHG, INSN_XADD,
-	INSN_CMOV,	  /* register = memory if `condition` */
-	INSN_BT_IMM,	  /* carry = bit imm of memory */
-	INSN_MOVBE_LOAD, INSN_MOVBE_STORE,
-	INSN_MOVS, INSN_STOS, INSN_LODS,
-	INSN_VEC_LOAD, INSN_VEC_STORE, /* of `width` bytes; the rest of the register is zeroed or kept */
+	INSN_NOT,
+	INSN_NEG,
+	INSN_INC,
+	INSN_DEC,
+	INSN_XCHG,
+	INSN_CMPXCHG,
+	INSN_XADD,
+	INSN_CMOV,   /* register = memory if `condition` */
+	INSN_BT_IMM, /* carry = bit imm of memory */
+	INSN_MOVBE_LOAD,
+	INSN_MOVBE_STORE,
+	INSN_MOVS,
+	INSN_STOS,
+	INSN_LODS,
+	INSN_VEC_LOAD,
+	INSN_VEC_STORE, /* of `width` bytes; the rest of the register is zeroed or kept */
 };
 
 enum alu { ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP };

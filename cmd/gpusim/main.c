@@ -16,50 +16,113 @@ static const char *const when_names[] = { "before", "after", NULL };
 #define AT(member) .offset = offsetof(struct options, member)
 
 static const struct opt run_opts[] = {
-	{ .name = "devices", .type = OPT_STRING, AT(devices), .arg = "LIST",
+	{ .name = "devices",
+	  .type = OPT_STRING,
+	  AT(devices),
+	  .arg = "LIST",
 	  .help = "PART[:COUNT][@BDF],...  such as h100:8,ls10:4; `gpusim parts` lists them" },
-	{ .name = "state", .type = OPT_STRING, AT(state_dir), .arg = "DIR",
+	{ .name = "state",
+	  .type = OPT_STRING,
+	  AT(state_dir),
+	  .arg = "DIR",
 	  .help = "where the machine lives on between runs (default: a folder that is removed)" },
-	{ .name = "boot-ms", .type = OPT_U64, AT(boot_ms), .arg = "N", .def = "200", .max = 3600000,
+	{ .name = "boot-ms",
+	  .type = OPT_U64,
+	  AT(boot_ms),
+	  .arg = "N",
+	  .def = "200",
+	  .max = 3600000,
 	  .help = "from the end of a reset to boot complete" },
-	{ .name = "reset-ms", .type = OPT_U64, AT(reset_ms), .arg = "N", .def = "100", .max = 3600000,
+	{ .name = "reset-ms",
+	  .type = OPT_U64,
+	  AT(reset_ms),
+	  .arg = "N",
+	  .def = "100",
+	  .max = 3600000,
 	  .help = "how long a write to `reset` takes" },
-	{ .name = "rpc-ms", .type = OPT_U64, AT(rpc_ms), .arg = "N", .def = "1", .max = 3600000,
+	{ .name = "rpc-ms",
+	  .type = OPT_U64,
+	  AT(rpc_ms),
+	  .arg = "N",
+	  .def = "1",
+	  .max = 3600000,
 	  .help = "how long the firmware takes for a command" },
-	{ .name = "driver", .type = OPT_STRING, AT(driver), .arg = "NAME", .def = "none",
+	{ .name = "driver",
+	  .type = OPT_STRING,
+	  AT(driver),
+	  .arg = "NAME",
+	  .def = "none",
 	  .help = "bound to each GPU and switch of a new machine: vfio-pci, nvidia, none" },
-	{ .name = "mode", .type = OPT_STRING, AT(mode), .arg = "MODE",
+	{ .name = "mode",
+	  .type = OPT_STRING,
+	  AT(mode),
+	  .arg = "MODE",
 	  .help = "of a new machine's devices: off, on, devtools, ppcie" },
-	{ .name = "knob", .type = OPT_LIST, AT(knobs), .arg = "ID=VALUE",
+	{ .name = "knob",
+	  .type = OPT_LIST,
+	  AT(knobs),
+	  .arg = "ID=VALUE",
 	  .help = "staged on a new machine's devices; repeat" },
 	{ .name = "d3", .type = OPT_FLAG, AT(d3), .help = "a new machine's devices sleep in D3" },
-	{ .name = "fault", .type = OPT_LIST, AT(faults), .arg = "SPEC",
+	{ .name = "fault",
+	  .type = OPT_LIST,
+	  AT(faults),
+	  .arg = "SPEC",
 	  .help = "something that goes wrong, such as rpc-error=0x77,knob=8,count=1; repeat" },
-	{ .name = "trace", .type = OPT_STRING, AT(trace), .arg = "FILE",
+	{ .name = "trace",
+	  .type = OPT_STRING,
+	  AT(trace),
+	  .arg = "FILE",
 	  .help = "a line for each access, with register names" },
-	{ .name = "strict", .type = OPT_FLAG, AT(strict),
+	{ .name = "strict",
+	  .type = OPT_FLAG,
+	  AT(strict),
 	  .help = "exit 96 when the command did something that no client may do" },
 	{ .name = "quiet", .type = OPT_FLAG, AT(quiet), .help = "violations only in the trace" },
-	{ .name = "kill-at", .type = OPT_U64, AT(kill_at), .arg = "N",
+	{ .name = "kill-at",
+	  .type = OPT_U64,
+	  AT(kill_at),
+	  .arg = "N",
 	  .help = "kill the command at its Nth point; gpusim then exits 137" },
-	{ .name = "kill-kind", .type = OPT_STRING, AT(kill_kinds), .arg = "KINDS",
+	{ .name = "kill-kind",
+	  .type = OPT_STRING,
+	  AT(kill_kinds),
+	  .arg = "KINDS",
 	  .help = "what counts as a point: reg,sysfs,file,send,log (default: all)" },
-	{ .name = "kill-when", .type = OPT_CHOICE, AT(kill_when), .arg = "WHEN", .def = "before",
-	  .choices = when_names, .help = "relative to the point's effect" },
-	{ .name = "count-points", .type = OPT_FLAG, AT(count_points),
+	{ .name = "kill-when",
+	  .type = OPT_CHOICE,
+	  AT(kill_when),
+	  .arg = "WHEN",
+	  .def = "before",
+	  .choices = when_names,
+	  .help = "relative to the point's effect" },
+	{ .name = "count-points",
+	  .type = OPT_FLAG,
+	  AT(count_points),
 	  .help = "print the number of points as JSON on stderr at the end" },
-	{ .name = "host-tee", .type = OPT_CHOICE, AT(host_tee), .arg = "TEE", .def = "none",
-	  .choices = tee_names, .help = "what the host's processor can do" },
-	{ .name = "lockdown", .type = OPT_CHOICE, AT(lockdown), .arg = "MODE", .def = "none",
-	  .choices = lockdown_names, .help = "of the kernel; all but none forbid register access" },
+	{ .name = "host-tee",
+	  .type = OPT_CHOICE,
+	  AT(host_tee),
+	  .arg = "TEE",
+	  .def = "none",
+	  .choices = tee_names,
+	  .help = "what the host's processor can do" },
+	{ .name = "lockdown",
+	  .type = OPT_CHOICE,
+	  AT(lockdown),
+	  .arg = "MODE",
+	  .def = "none",
+	  .choices = lockdown_names,
+	  .help = "of the kernel; all but none forbid register access" },
 };
 
 static const struct opts_program run_program = {
 	.name = "gpusim run",
 	.usage = "--devices LIST [OPTION]... -- COMMAND [ARGUMENT]...",
-	.summary = "Runs a command on a machine with simulated NVIDIA devices: its /sys shows them, its "
-		   "accesses to their registers are answered.  Exits with the command's status (128 and the "
-		   "signal's number when it was killed), 125 when the simulator fails.",
+	.summary =
+		"Runs a command on a machine with simulated NVIDIA devices: its /sys shows them, its "
+		"accesses to their registers are answered.  Exits with the command's status (128 and the "
+		"signal's number when it was killed), 125 when the simulator fails.",
 	.opts = run_opts,
 	.n_opts = ARRAY_LEN(run_opts),
 	.stop_at_first_argument = true,
@@ -71,7 +134,8 @@ static int exit_code(const struct sim *s)
 		return EXIT_KILLED;
 	if (s->opts.strict && gpumodel_violations(s->model))
 		return EXIT_STRICT;
-	return WIFEXITED(s->main_status) ? WEXITSTATUS(s->main_status) : 128 + WTERMSIG(s->main_status);
+	return WIFEXITED(s->main_status) ? WEXITSTATUS(s->main_status)
+					 : 128 + WTERMSIG(s->main_status);
 }
 
 /* The run itself; its errors are gpusim's own. */
@@ -113,10 +177,10 @@ static int run_command(int argc, char **argv)
 	argv[n] = NULL;
 	if (machine_run(s, argv, &err) < 0) {
 		complain("%s", err_text(&err));
-		code = err.code == ENOENT && s->main_pid ? EXIT_NOT_FOUND :
-		       s->main_pid			 ? EXIT_CANNOT_EXEC :
-		       err.kind == ERR_INVALID		 ? EXIT_USAGE :
-							   EXIT_GPUSIM;
+		code = err.code == ENOENT && s->main_pid ? EXIT_NOT_FOUND
+		       : s->main_pid			 ? EXIT_CANNOT_EXEC
+		       : err.kind == ERR_INVALID	 ? EXIT_USAGE
+							 : EXIT_GPUSIM;
 	} else {
 		code = exit_code(s);
 	}

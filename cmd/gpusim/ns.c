@@ -64,7 +64,8 @@ int ns_mount_sys(struct err *err)
 
 	if (old < 0)
 		return err_errno(err, "/sys");
-	if (mount("gpusim", "/sys", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755,size=64m") < 0)
+	if (mount("gpusim", "/sys", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		  "mode=755,size=64m") < 0)
 		return err_errno(err, "mounting over /sys");
 	for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
 		char to[300];

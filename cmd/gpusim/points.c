@@ -28,9 +28,10 @@ int points_init(struct sim *s, struct err *err)
 		while (kind < POINT_N && !str_eq(name, names[kind]))
 			kind++;
 		if (kind == POINT_N)
-			return err_set(err, ERR_INVALID,
-				       "--kill-kind: '%s' is not one of reg, sysfs, file, send, log",
-				       str_printable(name));
+			return err_set(
+				err, ERR_INVALID,
+				"--kill-kind: '%s' is not one of reg, sysfs, file, send, log",
+				str_printable(name));
 		p->kinds |= 1u << kind;
 	}
 	return 0;

@@ -37,8 +37,9 @@ static void text_print(struct sim *s)
 		const char *driver = gpumodel_driver(s->model, i);
 
 		gpumodel_truth(s->model, i, &t);
-		printf(row, info->bdf, info->part, cc_text(&t, t.cc_active), cc_text(&t, t.cc_staged),
-		       ppcie_text(&t, t.ppcie_active), ppcie_text(&t, t.ppcie_staged), t.booted ? "yes" : "no",
+		printf(row, info->bdf, info->part, cc_text(&t, t.cc_active),
+		       cc_text(&t, t.cc_staged), ppcie_text(&t, t.ppcie_active),
+		       ppcie_text(&t, t.ppcie_staged), t.booted ? "yes" : "no",
 		       driver ? driver : "-");
 	}
 }
@@ -64,21 +65,24 @@ static json_t *knobs_json(const struct gpumodel_truth *t)
 static json_t *device_json(struct sim *s, unsigned i)
 {
 	const struct gpumodel_info *info = gpumodel_info(s->model, i);
-	const char *kind = info->kind == GPUMODEL_GPU ? "gpu" : info->kind == GPUMODEL_SWITCH ? "switch" : "other";
+	const char *kind = info->kind == GPUMODEL_GPU	   ? "gpu"
+			   : info->kind == GPUMODEL_SWITCH ? "switch"
+							   : "other";
 	struct gpumodel_truth t;
 
 	gpumodel_truth(s->model, i, &t);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:o, s:o, s:b, s:s, "
-			 "s:I, s:o}",
-			 "bdf", info->bdf, "part", info->part, "chip", info->chip, "name", info->name, "kind",
-			 kind, "ccMode", cc_text(&t, t.cc_active), "ccStaged", cc_text(&t, t.cc_staged),
-			 "ppcieMode", ppcie_text(&t, t.ppcie_active), "ppcieStaged",
-			 ppcie_text(&t, t.ppcie_staged), "stagedUnapplied", t.staged_unapplied, "booted",
-			 t.booted, "recovery", t.recovery, "held", t.held, "driver",
-			 text_or_null(gpumodel_driver(s->model, i)), "driverOverride",
-			 text_or_null(s->dev[i].override), "removed", s->dev[i].removed, "powerControl",
-			 s->dev[i].control_auto ? "auto" : "on", "resets", (json_int_t)t.resets, "knobs",
-			 knobs_json(&t));
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:o, s:o, s:b, s:s, "
+		"s:I, s:o}",
+		"bdf", info->bdf, "part", info->part, "chip", info->chip, "name", info->name,
+		"kind", kind, "ccMode", cc_text(&t, t.cc_active), "ccStaged",
+		cc_text(&t, t.cc_staged), "ppcieMode", ppcie_text(&t, t.ppcie_active),
+		"ppcieStaged", ppcie_text(&t, t.ppcie_staged), "stagedUnapplied",
+		t.staged_unapplied, "booted", t.booted, "recovery", t.recovery, "held", t.held,
+		"driver", text_or_null(gpumodel_driver(s->model, i)), "driverOverride",
+		text_or_null(s->dev[i].override), "removed", s->dev[i].removed, "powerControl",
+		s->dev[i].control_auto ? "auto" : "on", "resets", (json_int_t)t.resets, "knobs",
+		knobs_json(&t));
 }
 
 static void json_print(struct sim *s)
@@ -96,17 +100,27 @@ static void json_print(struct sim *s)
 int show_command(int argc, char **argv)
 {
 	static const struct opt opts[] = {
-		{ .name = "state", .type = OPT_STRING, .offset = offsetof(struct show_options, state_dir),
-		  .arg = "DIR", .required = true, .help = "the state folder of a machine" },
-		{ .name = "output", .letter = 'o', .type = OPT_CHOICE,
-		  .offset = offsetof(struct show_options, json), .arg = "FORMAT", .def = "text",
-		  .choices = formats, .help = "what to print" },
+		{ .name = "state",
+		  .type = OPT_STRING,
+		  .offset = offsetof(struct show_options, state_dir),
+		  .arg = "DIR",
+		  .required = true,
+		  .help = "the state folder of a machine" },
+		{ .name = "output",
+		  .letter = 'o',
+		  .type = OPT_CHOICE,
+		  .offset = offsetof(struct show_options, json),
+		  .arg = "FORMAT",
+		  .def = "text",
+		  .choices = formats,
+		  .help = "what to print" },
 	};
 	static const struct opts_program program = {
 		.name = "gpusim show",
 		.usage = "--state DIR [-o text|json]",
-		.summary = "Prints the true state of each device: modes active and staged, knobs, driver.  "
-			   "While a command runs it may be 50 ms old.",
+		.summary =
+			"Prints the true state of each device: modes active and staged, knobs, driver.  "
+			"While a command runs it may be 50 ms old.",
 		.opts = opts,
 		.n_opts = ARRAY_LEN(opts),
 	};

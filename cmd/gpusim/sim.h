@@ -18,16 +18,16 @@
 #include "base/opts.h"
 #include "gpumodel/gpumodel.h"
 
-#define EXIT_STRICT	   96  /* the command broke a rule */
-#define EXIT_GPUSIM	   125 /* gpusim itself failed */
-#define EXIT_CANNOT_EXEC   126
-#define EXIT_NOT_FOUND	   127
-#define EXIT_KILLED	   137
-#define MAPPINGS_MAX	   64 /* of BAR0, per address space */
-#define TASK_BUCKETS	   256
-#define OPS_MAX		   256 /* system calls that are made to wait */
-#define SYSFS_WRITE_MAX	   4096
-#define DRIVERS_MAX	   4
+#define EXIT_STRICT	 96  /* the command broke a rule */
+#define EXIT_GPUSIM	 125 /* gpusim itself failed */
+#define EXIT_CANNOT_EXEC 126
+#define EXIT_NOT_FOUND	 127
+#define EXIT_KILLED	 137
+#define MAPPINGS_MAX	 64 /* of BAR0, per address space */
+#define TASK_BUCKETS	 256
+#define OPS_MAX		 256 /* system calls that are made to wait */
+#define SYSFS_WRITE_MAX	 4096
+#define DRIVERS_MAX	 4
 
 /* --- options ----------------------------------------------------------------------------------- */
 
@@ -56,7 +56,7 @@ enum point { POINT_REG, POINT_SYSFS, POINT_FILE, POINT_SEND, POINT_LOG, POINT_N 
 
 struct points {
 	uint64_t count[POINT_N], total, at;
-	unsigned kinds; /* bit per enum point */
+	unsigned kinds;		 /* bit per enum point */
 	bool active, after, due; /* due: the point was reached, kill once its effect is there */
 };
 
@@ -77,9 +77,9 @@ enum at_exit { EXIT_NOTHING, EXIT_MMAP, EXIT_MUNMAP, EXIT_MREMAP, EXIT_CONFIG, E
 struct task {
 	struct task *next;
 	pid_t tid, tgid;
-	struct space *space;   /* NULL until its parent's event has come */
-	bool seen_stop;	       /* a new task that stopped before its parent's event */
-	enum at_exit at_exit;  /* what to do when the system call under way returns */
+	struct space *space;  /* NULL until its parent's event has come */
+	bool seen_stop;	      /* a new task that stopped before its parent's event */
+	enum at_exit at_exit; /* what to do when the system call under way returns */
 	struct mapping pending;
 	struct node *node;
 };
@@ -100,9 +100,23 @@ struct op { /* a write to the tree that takes time; its caller stands still unti
 /* --- the tree ---------------------------------------------------------------------------------- */
 
 enum attr {
-	ATTR_NONE, ATTR_CONFIG, ATTR_RESOURCE0, ATTR_RESET, ATTR_RESET_METHOD, ATTR_OVERRIDE,
-	ATTR_REMOVE, ATTR_DEV_RESCAN, ATTR_POWER_CONTROL, ATTR_D3COLD, ATTR_BIND, ATTR_UNBIND,
-	ATTR_NEW_ID, ATTR_REMOVE_ID, ATTR_PROBE, ATTR_RESCAN, ATTR_READ_ONLY
+	ATTR_NONE,
+	ATTR_CONFIG,
+	ATTR_RESOURCE0,
+	ATTR_RESET,
+	ATTR_RESET_METHOD,
+	ATTR_OVERRIDE,
+	ATTR_REMOVE,
+	ATTR_DEV_RESCAN,
+	ATTR_POWER_CONTROL,
+	ATTR_D3COLD,
+	ATTR_BIND,
+	ATTR_UNBIND,
+	ATTR_NEW_ID,
+	ATTR_REMOVE_ID,
+	ATTR_PROBE,
+	ATTR_RESCAN,
+	ATTR_READ_ONLY
 };
 
 struct node { /* a file of the tree whose writes mean something; found by its inode */
@@ -146,11 +160,11 @@ struct sim {
 };
 
 /* state.c */
-int state_open(struct sim *s, struct err *err) MUST_CHECK;  /* makes or loads, and locks */
+int state_open(struct sim *s, struct err *err) MUST_CHECK; /* makes or loads, and locks */
 int state_save(struct sim *s, struct err *err) MUST_CHECK;
 void state_close(struct sim *s);
-int state_faults_reload(struct sim *s, struct err *err) MUST_CHECK; /* what others wrote */
-int state_faults_store(struct sim *s, struct err *err) MUST_CHECK;  /* counts that moved */
+int state_faults_reload(struct sim *s, struct err *err) MUST_CHECK;	    /* what others wrote */
+int state_faults_store(struct sim *s, struct err *err) MUST_CHECK;	    /* counts that moved */
 int state_peek(struct sim *s, const char *dir, struct err *err) MUST_CHECK; /* without the lock */
 bool state_faults_changed(struct sim *s);
 int faults_command(int argc, char **argv);
@@ -163,7 +177,7 @@ struct node *tree_node_of(struct sim *s, const struct stat *st);
 void tree_config_refresh(struct sim *s, const struct node *node);
 void tree_device_add(struct sim *s, unsigned dev);
 void tree_device_remove(struct sim *s, unsigned dev);
-void tree_faults(struct sim *s);		     /* devices that went, came back, are held */
+void tree_faults(struct sim *s);	     /* devices that went, came back, are held */
 void tree_sync(struct sim *s, unsigned dev); /* driver links, power, holders follow the model */
 void tree_rewrite(struct sim *s, const struct node *node); /* a file that was truncated */
 int driver_index(const struct sim *s, const char *name);
@@ -216,9 +230,9 @@ void tracer_resume(struct sim *s, struct task *t, bool to_exit, int signal);
 int filter_install(bool with_points); /* in the child; 0 or -1 with errno */
 void syscall_enter(struct sim *s, struct task *t);
 void syscall_leave(struct sim *s, struct task *t);
-void ops_run(struct sim *s);			/* those that are due */
+void ops_run(struct sim *s); /* those that are due */
 void ops_forget(struct sim *s, pid_t tid);
-uint64_t ops_next_us(const struct sim *s);	/* UINT64_MAX: none */
+uint64_t ops_next_us(const struct sim *s); /* UINT64_MAX: none */
 
 /* access.c: one load or store of BAR0.  False: not ours. */
 bool access_serve(struct sim *s, struct task *t, uint64_t address);

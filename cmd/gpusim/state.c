@@ -44,7 +44,8 @@ static int publish(const struct sim *s, const char *name, const struct buf *text
 	path_of(s, name, path);
 	snprintf(temp, sizeof(temp), "%s.%d", path, getpid());
 	fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	if (fd < 0 || write(fd, buf_str(text), text->len) != (ssize_t)text->len || rename(temp, path) < 0) {
+	if (fd < 0 || write(fd, buf_str(text), text->len) != (ssize_t)text->len ||
+	    rename(temp, path) < 0) {
 		err_errno(err, "%s", path);
 		unlink(temp);
 		return -1;
@@ -177,8 +178,8 @@ static int state_load(struct sim *s, struct err *err)
 	if (head_load(s, &in, &devices, err) < 0 || gpumodel_load(in, &config, &s->model, err) < 0)
 		return err_wrap(err, "%s", path);
 	if (s->opts.devices && devices && !str_eq(s->opts.devices, devices))
-		return err_set(err, ERR_INVALID, "%s holds the devices '%s', not '%s'", s->state_dir, devices,
-			       s->opts.devices);
+		return err_set(err, ERR_INVALID, "%s holds the devices '%s', not '%s'",
+			       s->state_dir, devices, s->opts.devices);
 	s->opts.devices = TAKE_PTR(devices);
 	return 0;
 }
@@ -222,7 +223,8 @@ static int state_make(struct sim *s, struct err *err)
 	bool any = false;
 
 	if (!s->opts.devices)
-		return err_set(err, ERR_INVALID, "--devices is needed where there is no saved state");
+		return err_set(err, ERR_INVALID,
+			       "--devices is needed where there is no saved state");
 	if (gpumodel_new(s->opts.devices, &config, &s->model, err) < 0)
 		return -1;
 	driver_load(s, "vfio-pci");
@@ -237,7 +239,8 @@ static int state_make(struct sim *s, struct err *err)
 		bool vfio = driver && strstr(driver, "vfio");
 
 		gpumodel_driver_set(s->model, i, driver);
-		gpumodel_d3_set(s->model, i, vfio || s->opts.d3); /* vfio-pci lets idle devices sleep */
+		gpumodel_d3_set(s->model, i,
+				vfio || s->opts.d3); /* vfio-pci lets idle devices sleep */
 		s->dev[i].control_auto = vfio || s->opts.d3;
 		s->dev[i].d3cold = true;
 		if (vfio)
@@ -280,7 +283,8 @@ int state_faults_reload(struct sim *s, struct err *err)
 {
 	AUTO_BUF text = BUF_INIT(FAULTS_MAX);
 
-	if (faults_read(s, &text, err) < 0 || gpumodel_faults_load(s->model, buf_rd(&text), err) < 0)
+	if (faults_read(s, &text, err) < 0 ||
+	    gpumodel_faults_load(s->model, buf_rd(&text), err) < 0)
 		return -1;
 	s->faults_serial = gpumodel_faults_serial(s->model);
 	return 0;
@@ -408,13 +412,18 @@ static int fault_edit(struct sim *s, const char *verb, const char *what, struct 
 int faults_command(int argc, char **argv)
 {
 	static const struct opt opts[] = {
-		{ .name = "state", .type = OPT_STRING, .offset = offsetof(struct options, state_dir),
-		  .arg = "DIR", .required = true, .help = "the state folder of a machine" },
+		{ .name = "state",
+		  .type = OPT_STRING,
+		  .offset = offsetof(struct options, state_dir),
+		  .arg = "DIR",
+		  .required = true,
+		  .help = "the state folder of a machine" },
 	};
 	static const struct opts_program program = {
 		.name = "gpusim fault",
 		.usage = "--state DIR add SPEC | clear [NAME] | list",
-		.summary = "Adds, clears or lists faults, also while a command runs on the machine.",
+		.summary =
+			"Adds, clears or lists faults, also while a command runs on the machine.",
 		.opts = opts,
 		.n_opts = ARRAY_LEN(opts),
 	};
@@ -432,7 +441,8 @@ int faults_command(int argc, char **argv)
 	case OPTS_BAD:
 		return EXIT_USAGE;
 	}
-	if (n < 1 || (!str_eq(argv[0], "add") && !str_eq(argv[0], "clear") && !str_eq(argv[0], "list")) ||
+	if (n < 1 ||
+	    (!str_eq(argv[0], "add") && !str_eq(argv[0], "clear") && !str_eq(argv[0], "list")) ||
 	    (str_eq(argv[0], "add") ? n != 2 : n > 2)) {
 		opts_complain(&program, "expected add SPEC, clear [NAME] or list");
 		return EXIT_USAGE;

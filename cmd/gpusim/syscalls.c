@@ -21,21 +21,21 @@
 #include "base/str.h"
 #include "sim.h"
 
-#define IOV_SHOWN    16
-#define FILTER_MAX   160
-#define PAGE_BYTES   4096ull
-#define NO_FD	     0xffffffffu
+#define IOV_SHOWN  16
+#define FILTER_MAX 160
+#define PAGE_BYTES 4096ull
+#define NO_FD	   0xffffffffu
 
 /* --- the filter ------------------------------------------------------------------------------------ */
 
 static const int always[] = {
-	SYS_munmap, SYS_mremap, SYS_mprotect, SYS_write, SYS_pwrite64, SYS_writev, SYS_pwritev,
-	SYS_pwritev2, SYS_read, SYS_pread64, SYS_readv, SYS_preadv, SYS_preadv2, SYS_copy_file_range,
-	SYS_sendfile, SYS_splice,
+	SYS_munmap,  SYS_mremap,	  SYS_mprotect, SYS_write,   SYS_pwrite64, SYS_writev,
+	SYS_pwritev, SYS_pwritev2,	  SYS_read,	SYS_pread64, SYS_readv,	   SYS_preadv,
+	SYS_preadv2, SYS_copy_file_range, SYS_sendfile, SYS_splice,
 };
 static const int with_points_only[] = {
-	SYS_rename, SYS_renameat, SYS_renameat2, SYS_unlink, SYS_unlinkat, SYS_fsync, SYS_fdatasync,
-	SYS_sendto, SYS_sendmsg, SYS_sendmmsg,
+	SYS_rename, SYS_renameat,  SYS_renameat2, SYS_unlink,  SYS_unlinkat,
+	SYS_fsync,  SYS_fdatasync, SYS_sendto,	  SYS_sendmsg, SYS_sendmmsg,
 };
 
 struct filter {
@@ -130,7 +130,8 @@ static void pass(struct sim *s, struct task *t, enum point point)
 
 /* --- writes that take time ------------------------------------------------------------------------- */
 
-static void op_wait(struct sim *s, struct task *t, const struct user_regs_struct *regs, struct op op)
+static void op_wait(struct sim *s, struct task *t, const struct user_regs_struct *regs,
+		    struct op op)
 {
 	for (unsigned i = 0; i < OPS_MAX; i++) {
 		if (s->op[i].used)
@@ -258,7 +259,8 @@ static void node_write(struct sim *s, struct task *t, struct node *node, struct 
 	if (result == ATTR_WAITS) {
 		op_wait(s, t, r, op);
 	} else if (node->attr == ATTR_CONFIG && result > 0 && !at_offset) {
-		t->node = node; /* the kernel moves the file position; then the content is put right */
+		t->node =
+			node; /* the kernel moves the file position; then the content is put right */
 		until_exit(s, t, EXIT_CONFIG);
 	} else {
 		answer(s, t, r, result);
@@ -295,8 +297,10 @@ static void enter_read(struct sim *s, struct task *t, struct user_regs_struct *r
 
 	if (node && node->attr == ATTR_CONFIG) {
 		tree_config_refresh(s, node);
-		if (s->trace && r->orig_rax == SYS_pread64 && (r->rdx == 1 || r->rdx == 2 || r->rdx == 4))
-			gpumodel_cfg_read(s->model, (unsigned)node->dev, (uint32_t)r->r10, (unsigned)r->rdx);
+		if (s->trace && r->orig_rax == SYS_pread64 &&
+		    (r->rdx == 1 || r->rdx == 2 || r->rdx == 4))
+			gpumodel_cfg_read(s->model, (unsigned)node->dev, (uint32_t)r->r10,
+					  (unsigned)r->rdx);
 	}
 	tracer_resume(s, t, false, 0);
 }
@@ -342,7 +346,8 @@ static void enter_open(struct sim *s, struct task *t, struct user_regs_struct *r
 	bool at = r->orig_rax == SYS_openat;
 	unsigned long long *flags = at ? &r->rdx : &r->rsi, old_flags = *flags;
 	char name[PATH_MAX / 2] = "", path[PATH_MAX];
-	struct iovec to = { name, sizeof(name) - 1 }, from = { (void *)(at ? r->rsi : r->rdi), sizeof(name) - 1 };
+	struct iovec to = { name, sizeof(name) - 1 },
+		     from = { (void *)(at ? r->rsi : r->rdi), sizeof(name) - 1 };
 	int dirfd = at ? (int)r->rdi : AT_FDCWD;
 	uint64_t page_rest = PAGE_BYTES - (uint64_t)from.iov_base % PAGE_BYTES;
 	long result;

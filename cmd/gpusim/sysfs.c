@@ -28,16 +28,17 @@ static bool driver_matches(const struct sim *s, int driver, unsigned dev)
 		return true;
 	if (info->vendor != 0x10de)
 		return false;
-	return info->kind == GPUMODEL_SWITCH ? str_eq(name, "nvidia-nvswitch") :
-	       info->kind == GPUMODEL_GPU    ? str_eq(name, "nvidia") || str_eq(name, "nouveau") :
-					       false;
+	return info->kind == GPUMODEL_SWITCH ? str_eq(name, "nvidia-nvswitch")
+	       : info->kind == GPUMODEL_GPU  ? str_eq(name, "nvidia") || str_eq(name, "nouveau")
+					     : false;
 }
 
 static void bound(struct sim *s, unsigned dev, int driver)
 {
 	gpumodel_driver_set(s->model, dev, s->drivers[driver]);
 	s->dev[dev].control_auto = is_vfio(s->drivers[driver]);
-	gpumodel_d3_set(s->model, dev, s->dev[dev].control_auto); /* idle devices of vfio-pci sleep */
+	gpumodel_d3_set(s->model, dev,
+			s->dev[dev].control_auto); /* idle devices of vfio-pci sleep */
 	tree_sync(s, dev);
 	trace_line(s, gpumodel_info(s->model, dev)->bdf, "bound", s->drivers[driver]);
 }
@@ -81,7 +82,9 @@ static long unbind_write(struct sim *s, int driver, const char *bdf, size_t n, s
 		unbound(s, (unsigned)dev);
 		return (long)n;
 	}
-	*op = (struct op){ .kind = OP_UNBIND, .dev = (unsigned)dev, .due_us = UINT64_MAX, .result = (long)n };
+	*op = (struct op){
+		.kind = OP_UNBIND, .dev = (unsigned)dev, .due_us = UINT64_MAX, .result = (long)n
+	};
 	return ATTR_WAITS;
 }
 
@@ -108,7 +111,8 @@ static long new_id_write(struct sim *s, int driver, const char *text, size_t n)
 
 	if (sscanf(text, "%x %x", &vendor, &device) != 2)
 		return -EINVAL;
-	snprintf(s->new_id[driver], sizeof(s->new_id[0]), "%04x %04x", vendor & 0xffff, device & 0xffff);
+	snprintf(s->new_id[driver], sizeof(s->new_id[0]), "%04x %04x", vendor & 0xffff,
+		 device & 0xffff);
 	for (unsigned i = 0; i < gpumodel_count(s->model); i++)
 		if (!s->dev[i].removed)
 			probe(s, i);
@@ -206,7 +210,8 @@ static long reset_method_write(struct sim *s, unsigned dev, const char *text, si
 }
 
 /* In the pieces that the kernel makes: up to a dword each, none across a dword. */
-static long config_write(struct sim *s, unsigned dev, const uint8_t *bytes, size_t n, uint64_t offset)
+static long config_write(struct sim *s, unsigned dev, const uint8_t *bytes, size_t n,
+			 uint64_t offset)
 {
 	if (s->opts.lockdown != LOCKDOWN_NONE)
 		return -EPERM;

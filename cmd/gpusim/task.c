@@ -114,10 +114,12 @@ void space_cut(struct space *space, uint64_t start, uint64_t size)
 			continue;
 		*m = space->mapping[--space->n];
 		if (old.start < start)
-			space_add(space, (struct mapping){ old.start, start - old.start, old.offset, old.dev });
-		if (end < old_end)
-			space_add(space, (struct mapping){ end, old_end - end, old.offset + (end - old.start),
+			space_add(space, (struct mapping){ old.start, start - old.start, old.offset,
 							   old.dev });
+		if (end < old_end)
+			space_add(space,
+				  (struct mapping){ end, old_end - end,
+						    old.offset + (end - old.start), old.dev });
 	}
 }
 

@@ -44,7 +44,8 @@ static void stamp(struct sim *s, const char *bdf)
 
 void trace_access(const struct gpumodel_access *a, void *sim)
 {
-	static const char *const what[GPUMODEL_N_OPS] = { "R", "W", "cfg-R", "cfg-W", "reset", "firmware" };
+	static const char *const what[GPUMODEL_N_OPS] = { "R",	   "W",	    "cfg-R",
+							  "cfg-W", "reset", "firmware" };
 	struct sim *s = sim;
 
 	if (!s->trace)
@@ -55,14 +56,17 @@ void trace_access(const struct gpumodel_access *a, void *sim)
 		fprintf(s->trace, "firmware %s\n", a->name);
 		break;
 	case GPUMODEL_RESET:
-		fprintf(s->trace, "reset %s\n", a->value ? strerrorname_np((int)a->value) : "begins");
+		fprintf(s->trace, "reset %s\n",
+			a->value ? strerrorname_np((int)a->value) : "begins");
 		break;
 	case GPUMODEL_CFG_READ:
 	case GPUMODEL_CFG_WRITE:
-		fprintf(s->trace, "%s 0x%03x 0x%0*x\n", what[a->op], a->offset, (int)a->width * 2, a->value);
+		fprintf(s->trace, "%s 0x%03x 0x%0*x\n", what[a->op], a->offset, (int)a->width * 2,
+			a->value);
 		break;
 	default:
-		fprintf(s->trace, "%s 0x%06x 0x%08x %s\n", what[a->op], a->offset, a->value, a->name);
+		fprintf(s->trace, "%s 0x%06x 0x%08x %s\n", what[a->op], a->offset, a->value,
+			a->name);
 	}
 }
 

@@ -100,7 +100,8 @@ static int start(struct sim *s, char **argv, const sigset_t *mask, int *failed, 
 
 void tracer_resume(struct sim *s UNUSED, struct task *t, bool to_exit, int signal)
 {
-	ptrace(to_exit ? PTRACE_SYSCALL : PTRACE_CONT, t->tid, NULL, signal); /* ESRCH: it was killed */
+	ptrace(to_exit ? PTRACE_SYSCALL : PTRACE_CONT, t->tid, NULL,
+	       signal); /* ESRCH: it was killed */
 }
 
 /* The flags that a clone was made with; fork and vfork have theirs by name. */
@@ -176,8 +177,9 @@ static void on_signal_stop(struct sim *s, struct task *t, int signal)
 {
 	siginfo_t info;
 
-	if (signal == SIGSEGV && ptrace(PTRACE_GETSIGINFO, t->tid, NULL, &info) == 0 && info.si_code > 0 &&
-	    info.si_code != SI_KERNEL && access_serve(s, t, (uint64_t)info.si_addr)) {
+	if (signal == SIGSEGV && ptrace(PTRACE_GETSIGINFO, t->tid, NULL, &info) == 0 &&
+	    info.si_code > 0 && info.si_code != SI_KERNEL &&
+	    access_serve(s, t, (uint64_t)info.si_addr)) {
 		if (s->points.due)
 			s->killed = true;
 		signal = 0;

@@ -13,7 +13,7 @@
 #include "base/str.h"
 #include "sim.h"
 
-#define PATH_SIZE 256
+#define PATH_SIZE      256
 #define RESOURCE_LINES 13 /* BARs, ROM, and those of virtual functions */
 
 int driver_index(const struct sim *s, const char *name)
@@ -93,8 +93,8 @@ static void node_add(struct sim *s, const char *path, enum attr attr, int dev, i
 	s->n_nodes++;
 }
 
-static void attr_make(struct sim *s, const char *dir, const char *name, const char *text, mode_t mode,
-		      enum attr attr, int dev, int driver)
+static void attr_make(struct sim *s, const char *dir, const char *name, const char *text,
+		      mode_t mode, enum attr attr, int dev, int driver)
 {
 	char path[PATH_SIZE];
 
@@ -113,7 +113,7 @@ static void device_dir(const struct sim *s, unsigned dev, char out[PATH_SIZE])
 }
 
 static const char *const resource_names[GPUMODEL_BARS] = { "resource0", "resource1", "resource2",
-							    "resource3", "resource4", "resource5" };
+							   "resource3", "resource4", "resource5" };
 
 static void resources_make(struct sim *s, unsigned dev, const char *dir)
 {
@@ -122,12 +122,13 @@ static void resources_make(struct sim *s, unsigned dev, const char *dir)
 	size_t at = 0;
 
 	for (unsigned i = 0; i < RESOURCE_LINES; i++) {
-		struct gpumodel_bar bar = i < GPUMODEL_BARS ? info->bar[i] : (struct gpumodel_bar){ 0 };
+		struct gpumodel_bar bar =
+			i < GPUMODEL_BARS ? info->bar[i] : (struct gpumodel_bar){ 0 };
 		uint64_t end = bar.size ? bar.start + bar.size - 1 : 0;
 
 		at += (size_t)snprintf(text + at, sizeof(text) - at,
-				       "0x%016" PRIx64 " 0x%016" PRIx64 " 0x%016" PRIx64 "\n", bar.start, end,
-				       bar.flags);
+				       "0x%016" PRIx64 " 0x%016" PRIx64 " 0x%016" PRIx64 "\n",
+				       bar.start, end, bar.flags);
 		if (!bar.size)
 			continue;
 		path_join(path, dir, resource_names[i]);
@@ -165,7 +166,8 @@ static void facts_make(const struct gpumodel_info *i, const char *dir)
 		putf(dir, "boot_vga", "0\n");
 	putf(dir, "modalias", "pci:v%08Xd%08Xsv%08Xsd%08Xbc%02Xsc%02Xi%02X\n", i->vendor, i->device,
 	     i->subvendor, i->subdevice, i->class >> 16, i->class >> 8 & 0xff, i->class & 0xff);
-	putf(dir, "uevent", "PCI_CLASS=%X\nPCI_ID=%04X:%04X\nPCI_SUBSYS_ID=%04X:%04X\nPCI_SLOT_NAME=%s\n",
+	putf(dir, "uevent",
+	     "PCI_CLASS=%X\nPCI_ID=%04X:%04X\nPCI_SUBSYS_ID=%04X:%04X\nPCI_SLOT_NAME=%s\n",
 	     i->class, i->vendor, i->device, i->subvendor, i->subdevice, i->bdf);
 }
 
@@ -173,7 +175,8 @@ static void group_make(const struct gpumodel_info *info, const char *dir, bool t
 {
 	char path[PATH_SIZE], target[PATH_SIZE];
 
-	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%u/devices/%s", info->iommu_group, info->bdf);
+	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%u/devices/%s", info->iommu_group,
+		 info->bdf);
 	if (!there) {
 		unlink(path);
 		return;
@@ -249,13 +252,45 @@ static void remove_below(const char *dir)
 void tree_device_remove(struct sim *s, unsigned dev)
 {
 	static const char *const names[] = {
-		"vendor", "device", "subsystem_vendor", "subsystem_device", "class", "revision", "irq",
-		"numa_node", "local_cpulist", "enable", "msi_bus", "ari_enabled", "broken_parity_status",
-		"dma_mask_bits", "consistent_dma_mask_bits", "current_link_speed", "max_link_speed",
-		"current_link_width", "max_link_width", "boot_vga", "modalias", "uevent", "resource",
-		"resource0", "resource1", "resource2", "resource3", "resource4", "config", "reset",
-		"reset_method", "driver_override", "remove", "rescan", "d3cold_allowed", "iommu_group",
-		"subsystem", "driver", "power_state",
+		"vendor",
+		"device",
+		"subsystem_vendor",
+		"subsystem_device",
+		"class",
+		"revision",
+		"irq",
+		"numa_node",
+		"local_cpulist",
+		"enable",
+		"msi_bus",
+		"ari_enabled",
+		"broken_parity_status",
+		"dma_mask_bits",
+		"consistent_dma_mask_bits",
+		"current_link_speed",
+		"max_link_speed",
+		"current_link_width",
+		"max_link_width",
+		"boot_vga",
+		"modalias",
+		"uevent",
+		"resource",
+		"resource0",
+		"resource1",
+		"resource2",
+		"resource3",
+		"resource4",
+		"config",
+		"reset",
+		"reset_method",
+		"driver_override",
+		"remove",
+		"rescan",
+		"d3cold_allowed",
+		"iommu_group",
+		"subsystem",
+		"driver",
+		"power_state",
 	};
 	const struct gpumodel_info *info = gpumodel_info(s->model, dev);
 	char dir[PATH_SIZE], path[PATH_SIZE];
@@ -288,12 +323,14 @@ static void sync_driver(struct sim *s, unsigned dev, const char *dir, bool there
 	char path[PATH_SIZE], target[PATH_SIZE];
 
 	for (unsigned i = 0; i < s->n_drivers; i++) {
-		snprintf(path, sizeof(path), "/sys/bus/pci/drivers/%s/%s", s->drivers[i], info->bdf);
+		snprintf(path, sizeof(path), "/sys/bus/pci/drivers/%s/%s", s->drivers[i],
+			 info->bdf);
 		if (!str_eq(driver, s->drivers[i])) {
 			unlink(path);
 			continue;
 		}
-		snprintf(target, sizeof(target), "../../../../devices/pci%.7s/%s", info->bdf, info->bdf);
+		snprintf(target, sizeof(target), "../../../../devices/pci%.7s/%s", info->bdf,
+			 info->bdf);
 		link_make(target, path);
 	}
 	path_join(path, dir, "driver");
@@ -324,7 +361,8 @@ static void sync_holder(struct sim *s, unsigned dev, bool there)
 	char path[PATH_SIZE];
 
 	snprintf(path, sizeof(path), "/dev/vfio/%u", gpumodel_info(s->model, dev)->iommu_group);
-	if (!there || !gpumodel_driver(s->model, dev) || !strstr(gpumodel_driver(s->model, dev), "vfio"))
+	if (!there || !gpumodel_driver(s->model, dev) ||
+	    !strstr(gpumodel_driver(s->model, dev), "vfio"))
 		unlink(path);
 	if (there && held_path(s, dev, path)) {
 		if (access(path, F_OK) < 0)
@@ -364,7 +402,8 @@ void tree_sync(struct sim *s, unsigned dev)
 	if (!there)
 		return;
 	sync_power(s, dev, dir);
-	putf(dir, "driver_override", "%s\n", s->dev[dev].override[0] ? s->dev[dev].override : "(null)");
+	putf(dir, "driver_override", "%s\n",
+	     s->dev[dev].override[0] ? s->dev[dev].override : "(null)");
 	putf(dir, "d3cold_allowed", "%d\n", s->dev[dev].d3cold);
 	if (info->reset_method[0])
 		putf(dir, "reset_method", "%s\n", info->reset_method);

@@ -5,17 +5,17 @@
 #include "base/str.h"
 #include "gpumodel/internal.h"
 
-#define CFG_COMMAND	  0x04
-#define CFG_COMMAND_BITS  0x0547u
-#define CFG_MEMORY	  0x0002u
-#define CFG_FLR		  0x8000u
-#define CFG_EXT_FIRST	  0x100
-#define CFG_DVSEC_BITS	  (CFG_DVSEC + 8)
-#define CFG_DVSEC_FAULT	  (CFG_DVSEC + 0x14)
-#define DVSEC_FIREWALL	  BIT(20)
-#define SEC_FAULT_CODE	  0x0000001du
-#define CRS		  0xffff0001u /* "ask again" in place of vendor and device */
-#define FLR_MS		  100
+#define CFG_COMMAND	 0x04
+#define CFG_COMMAND_BITS 0x0547u
+#define CFG_MEMORY	 0x0002u
+#define CFG_FLR		 0x8000u
+#define CFG_EXT_FIRST	 0x100
+#define CFG_DVSEC_BITS	 (CFG_DVSEC + 8)
+#define CFG_DVSEC_FAULT	 (CFG_DVSEC + 0x14)
+#define DVSEC_FIREWALL	 BIT(20)
+#define SEC_FAULT_CODE	 0x0000001du
+#define CRS		 0xffff0001u /* "ask again" in place of vendor and device */
+#define FLR_MS		 100
 
 uint16_t cfg_get16(const struct device *d, uint32_t offset)
 {
@@ -65,7 +65,8 @@ static void caps_put(struct device *d)
 	cfg_put(d, CFG_PCIE + 0x0c, 4, 0x00456505); /* x16, 32 GT/s */
 	cfg_put(d, CFG_PCIE + 0x12, 2, 0x1105);
 	if (d->part->arch & ARCH_BLACKWELL) {
-		cfg_put(d, CFG_EXT_FIRST, 4, (uint32_t)CFG_DVSEC << 20 | 1 << 16 | 0x0001); /* AER */
+		cfg_put(d, CFG_EXT_FIRST, 4,
+			(uint32_t)CFG_DVSEC << 20 | 1 << 16 | 0x0001); /* AER */
 		cfg_put(d, CFG_DVSEC, 4, 1 << 16 | 0x0023);
 		cfg_put(d, CFG_DVSEC + 4, 4, 0x01800000 | 0x10de);
 		cfg_put(d, CFG_DVSEC_BITS, 4, 0);
@@ -152,7 +153,7 @@ static uint32_t writable(const struct device *d, uint32_t offset)
 		return 0;
 	bar = &d->info.bar[(offset - 0x10) / 4];
 	if (bar->size)
-		return (uint32_t)~(bar->size - 1) & ~0xfu;
+		return (uint32_t) ~(bar->size - 1) & ~0xfu;
 	if (offset > 0x10 && (bar[-1].flags & 4) && bar[-1].size)
 		return (uint32_t)(~(bar[-1].size - 1) >> 32);
 	return 0;
@@ -173,7 +174,8 @@ void gpumodel_cfg_write(struct gpumodel *m, unsigned dev, uint32_t offset, unsig
 	struct device *d = &m->device[dev];
 	uint32_t at = offset & ~3u, shift = 8 * (offset & 3), mask, old;
 
-	if ((width != 1 && width != 2 && width != 4) || offset % width || offset >= GPUMODEL_CFG_BYTES)
+	if ((width != 1 && width != 2 && width != 4) || offset % width ||
+	    offset >= GPUMODEL_CFG_BYTES)
 		return;
 	device_tick(m, d);
 	model_trace(m, d, GPUMODEL_CFG_WRITE, offset, width, value, "");

@@ -61,11 +61,12 @@ static void data_write(struct gpumodel *m, struct device *d, unsigned channel, u
 	struct emem_channel *c = &d->channel[channel];
 
 	if (queue_pending(c->cmd_head, c->cmd_tail))
-		violation(m, d, V_EMEM_BUSY, "EMEM written on channel %u while its command queue is not empty",
+		violation(m, d, V_EMEM_BUSY,
+			  "EMEM written on channel %u while its command queue is not empty",
 			  channel);
 	if (queue_pending(c->msg_head, c->msg_tail))
-		violation(m, d, V_EMEM_PENDING, "EMEM written on channel %u before a pending answer was read",
-			  channel);
+		violation(m, d, V_EMEM_PENDING,
+			  "EMEM written on channel %u before a pending answer was read", channel);
 	d->emem[c->offset / 4 % EMEM_DWORDS] = value;
 	if (c->control & EMEMC_INC_W)
 		c->offset = (c->offset + 4) & EMEMC_OFFSET;
@@ -77,10 +78,12 @@ static void doorbell(struct gpumodel *m, struct device *d, unsigned channel)
 	uint32_t request = d->emem[(base_of(channel) + 8) / 4];
 
 	if (!c->tail_written)
-		violation(m, d, V_HEAD_FIRST, "command head written before the tail on channel %u", channel);
+		violation(m, d, V_HEAD_FIRST, "command head written before the tail on channel %u",
+			  channel);
 	c->tail_written = false;
 	if (d->part->arch == ARCH_HOPPER && !d->priv_ring)
-		violation(m, d, V_PRIV_RING, "firmware command before the priv ring was initialised");
+		violation(m, d, V_PRIV_RING,
+			  "firmware command before the priv ring was initialised");
 	if (queue_pending(c->cmd_head, c->cmd_tail))
 		c->due_us = model_now_us(m) + fsp_latency_us(m, d, request);
 	else

@@ -42,8 +42,8 @@ static const struct {
 	const char *name;
 	int number;
 } errnos[] = {
-	{ "EBUSY", EBUSY }, { "ENOTTY", ENOTTY }, { "EAGAIN", EAGAIN }, { "EINVAL", EINVAL },
-	{ "EIO", EIO },	    { "ETIMEDOUT", ETIMEDOUT },
+	{ "EBUSY", EBUSY },   { "ENOTTY", ENOTTY }, { "EAGAIN", EAGAIN },
+	{ "EINVAL", EINVAL }, { "EIO", EIO },	    { "ETIMEDOUT", ETIMEDOUT },
 };
 
 static bool value_parse(enum value_kind kind, const char *text, uint32_t *out)
@@ -55,7 +55,8 @@ static bool value_parse(enum value_kind kind, const char *text, uint32_t *out)
 		return !text;
 	case VALUE_NUMBER:
 		*out = 0;
-		return text && str_hex(text, UINT32_MAX, &number) && (*out = (uint32_t)number, true);
+		return text && str_hex(text, UINT32_MAX, &number) &&
+		       (*out = (uint32_t)number, true);
 	case VALUE_MS:
 		return text && str_u64(text, 3600000, &number) && (*out = (uint32_t)number, true);
 	case VALUE_HOW:
@@ -74,10 +75,10 @@ static bool value_parse(enum value_kind kind, const char *text, uint32_t *out)
 
 static bool dev_parse(const struct gpumodel *m, const char *text, int *out)
 {
-	*out = str_eq(text, "all")    ? DEV_ALL :
-	       str_eq(text, "gpu")    ? DEV_GPUS :
-	       str_eq(text, "switch") ? DEV_SWITCHES :
-					gpumodel_find(m, text);
+	*out = str_eq(text, "all")	? DEV_ALL
+	       : str_eq(text, "gpu")	? DEV_GPUS
+	       : str_eq(text, "switch") ? DEV_SWITCHES
+					: gpumodel_find(m, text);
 	return *out >= 0 || !strchr(text, ':');
 }
 
@@ -157,8 +158,8 @@ static int fault_parse(const struct gpumodel *m, const char *spec, struct fault 
 		if (value)
 			*value++ = '\0';
 		if (!key_parse(m, part, value, f))
-			return err_set(err, ERR_INVALID, "fault %s: '%s=%s'", kinds[f->kind].name, part,
-				       value ? value : "");
+			return err_set(err, ERR_INVALID, "fault %s: '%s=%s'", kinds[f->kind].name,
+				       part, value ? value : "");
 	}
 	return 0;
 }
@@ -252,7 +253,8 @@ static void fault_begins(struct gpumodel *m, const struct fault *f)
 		return;
 	for (unsigned i = 0; i < m->n_devices; i++)
 		if (fault_covers(m, f, &m->device[i]) && (m->device[i].part->arch & ARCH_FSP))
-			m->device[i].boot_stuck = fault_strike(m, &m->device[i], f->kind, -1, -1, NULL);
+			m->device[i].boot_stuck =
+				fault_strike(m, &m->device[i], f->kind, -1, -1, NULL);
 }
 
 static void fault_ends(struct gpumodel *m, const struct fault *f)
@@ -313,10 +315,10 @@ uint64_t gpumodel_faults_serial(const struct gpumodel *m)
 static int fault_print(const struct gpumodel *m, const struct fault *f, struct buf *out,
 		       struct err *err)
 {
-	const char *dev = f->dev == DEV_GPUS	 ? "gpu" :
-			  f->dev == DEV_SWITCHES ? "switch" :
-			  f->dev < 0		 ? "all" :
-						   m->device[f->dev].info.bdf;
+	const char *dev = f->dev == DEV_GPUS	   ? "gpu"
+			  : f->dev == DEV_SWITCHES ? "switch"
+			  : f->dev < 0		   ? "all"
+						   : m->device[f->dev].info.bdf;
 	const char *name = kinds[f->kind].name;
 	int r = 0;
 
@@ -363,8 +365,9 @@ int gpumodel_faults_save(const struct gpumodel *m, struct buf *out, struct err *
 /* The moments are not in the text: two faults are the same when the rest is. */
 static bool fault_same(const struct fault *a, const struct fault *b)
 {
-	return a->kind == b->kind && a->from == b->from && a->value == b->value && a->dev == b->dev &&
-	       a->knob == b->knob && a->reg == b->reg && a->count == b->count && a->skip == b->skip;
+	return a->kind == b->kind && a->from == b->from && a->value == b->value &&
+	       a->dev == b->dev && a->knob == b->knob && a->reg == b->reg && a->count == b->count &&
+	       a->skip == b->skip;
 }
 
 static int faults_parse(const struct gpumodel *m, struct rd text, struct fault *out, unsigned *n,
@@ -377,9 +380,11 @@ static int faults_parse(const struct gpumodel *m, struct rd text, struct fault *
 		if (line.left == 0)
 			continue;
 		if (*n == GPUMODEL_MAX_FAULTS)
-			return err_set(err, ERR_INVALID, "more than %d faults", GPUMODEL_MAX_FAULTS);
+			return err_set(err, ERR_INVALID, "more than %d faults",
+				       GPUMODEL_MAX_FAULTS);
 		if (!str_copyn(spec, sizeof(spec), (const char *)line.p, line.left))
-			return err_set(err, ERR_INVALID, "fault: longer than %d bytes", SPEC_MAX - 1);
+			return err_set(err, ERR_INVALID, "fault: longer than %d bytes",
+				       SPEC_MAX - 1);
 		if (fault_parse(m, spec, &out[*n], err) < 0)
 			return -1;
 		(*n)++;

@@ -106,7 +106,8 @@ static struct answer knob_write(struct gpumodel *m, struct device *d, unsigned i
 	    (allow_knob(id) && !d->knob[allow_knob(id)]))
 		return (struct answer){ .status = STATUS_INBAND_DENIED };
 	if (knobs[id].allowed && (value > 15 || !(knobs[id].allowed >> value & 1)))
-		violation(m, d, V_OTHER, "knob %u (%s) written with %u", id, gpumodel_knob_name(id), value);
+		violation(m, d, V_OTHER, "knob %u (%s) written with %u", id, gpumodel_knob_name(id),
+			  value);
 	d->knob[id] = (uint16_t)value;
 	staged(m, d);
 	return (struct answer){ .status = STATUS_OK };
@@ -166,7 +167,8 @@ static void command_trace(struct gpumodel *m, struct device *d, const uint32_t *
 	if (!m->config.on_access)
 		return;
 	if (id < 0)
-		snprintf(text, sizeof(text), "command 0x%08x: status 0x%x", n > 2 ? in[2] : 0, a->status);
+		snprintf(text, sizeof(text), "command 0x%08x: status 0x%x", n > 2 ? in[2] : 0,
+			 a->status);
 	else if (n == 3)
 		snprintf(text, sizeof(text), "knob %d %s is %u: status 0x%x", id,
 			 gpumodel_knob_name((unsigned)id), a->payload & 0xffff, a->status);
@@ -177,7 +179,8 @@ static void command_trace(struct gpumodel *m, struct device *d, const uint32_t *
 }
 
 /* The faults that spoil an answer on its way. */
-static size_t answer_spoil(struct gpumodel *m, struct device *d, int knob, uint32_t out[8], size_t n)
+static size_t answer_spoil(struct gpumodel *m, struct device *d, int knob, uint32_t out[8],
+			   size_t n)
 {
 	uint32_t how;
 

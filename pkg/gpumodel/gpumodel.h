@@ -44,8 +44,8 @@ struct gpumodel_info {
 	enum gpumodel_kind kind;
 	bool cc_capable, ppcie_capable; /* the chip; its firmware may say otherwise */
 	uint16_t vendor, device, subvendor, subdevice;
-	uint32_t class;			/* 24 bit: 0x030200 */
-	struct gpumodel_bar {		/* the first six lines of sysfs `resource` */
+	uint32_t class;	      /* 24 bit: 0x030200 */
+	struct gpumodel_bar { /* the first six lines of sysfs `resource` */
 		uint64_t start, size, flags;
 	} bar[GPUMODEL_BARS];
 	char reset_method[24]; /* "flr bus", "bus", "" */
@@ -54,7 +54,7 @@ struct gpumodel_info {
 };
 
 enum gpumodel_op {
-	GPUMODEL_READ,	/* BAR0 */
+	GPUMODEL_READ, /* BAR0 */
 	GPUMODEL_WRITE,
 	GPUMODEL_CFG_READ,
 	GPUMODEL_CFG_WRITE,
@@ -72,12 +72,12 @@ struct gpumodel_access {
 };
 
 struct gpumodel_config {
-	uint64_t boot_ms;  /* from the end of a reset to boot complete; 0: 200 */
-	uint64_t reset_ms; /* how long a reset takes; 0: 100 */
-	uint64_t fsp_us;   /* how long the firmware takes for a command; 0: 1000 */
+	uint64_t boot_ms;	       /* from the end of a reset to boot complete; 0: 200 */
+	uint64_t reset_ms;	       /* how long a reset takes; 0: 100 */
+	uint64_t fsp_us;	       /* how long the firmware takes for a command; 0: 1000 */
 	uint64_t (*now_us)(void *arg); /* NULL: now_us() of base/clock.h */
-	void (*on_access)(const struct gpumodel_access *access, void *arg);	 /* or NULL */
-	void (*on_violation)(unsigned dev, const char *text, void *arg);	 /* or NULL */
+	void (*on_access)(const struct gpumodel_access *access, void *arg); /* or NULL */
+	void (*on_violation)(unsigned dev, const char *text, void *arg);    /* or NULL */
 	void *arg;
 };
 
@@ -106,7 +106,8 @@ void gpumodel_write_sized(struct gpumodel *m, unsigned dev, uint32_t offset, uns
 uint32_t gpumodel_cfg_read(struct gpumodel *m, unsigned dev, uint32_t offset, unsigned width);
 void gpumodel_cfg_write(struct gpumodel *m, unsigned dev, uint32_t offset, unsigned width,
 			uint32_t value);
-void gpumodel_cfg_peek(struct gpumodel *m, unsigned dev, uint8_t out[GPUMODEL_CFG_BYTES]); /* silent */
+void gpumodel_cfg_peek(struct gpumodel *m, unsigned dev,
+		       uint8_t out[GPUMODEL_CFG_BYTES]); /* silent */
 
 /*
  * A reset as the kernel's `reset` attribute does it: BARs and command register come back.
@@ -121,8 +122,8 @@ int gpumodel_reset_method_set(struct gpumodel *m, unsigned dev, const char *meth
 
 /* What the machine around a device does with it; needed only to judge accesses. */
 void gpumodel_driver_set(struct gpumodel *m, unsigned dev, const char *driver); /* NULL: none */
-const char *gpumodel_driver(const struct gpumodel *m, unsigned dev);		 /* NULL: none */
-void gpumodel_held_set(struct gpumodel *m, unsigned dev, bool held);		 /* open elsewhere */
+const char *gpumodel_driver(const struct gpumodel *m, unsigned dev);		/* NULL: none */
+void gpumodel_held_set(struct gpumodel *m, unsigned dev, bool held);		/* open elsewhere */
 void gpumodel_d3_set(struct gpumodel *m, unsigned dev, bool d3);
 bool gpumodel_d3(const struct gpumodel *m, unsigned dev);
 void gpumodel_session(struct gpumodel *m, unsigned dev); /* a new client maps BAR0 */
@@ -132,7 +133,7 @@ uint64_t gpumodel_violations(const struct gpumodel *m); /* so far */
 /* The truth, past all registers. */
 struct gpumodel_truth {
 	bool cc_supported, ppcie_supported; /* by chip and firmware */
-	unsigned cc_active, cc_staged; /* 0 off, 1 on, 2 invalid, 3 devtools */
+	unsigned cc_active, cc_staged;	    /* 0 off, 1 on, 2 invalid, 3 devtools */
 	bool ppcie_active, ppcie_staged;
 	bool staged_unapplied; /* a reset would change something */
 	bool booted, recovery, d3, memory_on, held;
@@ -178,7 +179,8 @@ bool gpumodel_knob_set(struct gpumodel *m, unsigned dev, unsigned id, uint16_t v
  */
 int gpumodel_fault_add(struct gpumodel *m, const char *spec, struct err *err) MUST_CHECK;
 void gpumodel_fault_clear(struct gpumodel *m, const char *name); /* NULL: all */
-bool gpumodel_fault_active(struct gpumodel *m, unsigned dev, const char *name); /* does not strike */
+bool gpumodel_fault_active(struct gpumodel *m, unsigned dev,
+			   const char *name);		   /* does not strike */
 uint64_t gpumodel_faults_serial(const struct gpumodel *m); /* moves with each strike that counts */
 
 /* One fault per line, with what is left of counts; loading replaces all and keeps what did not

@@ -56,11 +56,11 @@ enum knob {
 	KNOB_PPCIE = 45,
 };
 
-#define FSP_MAX_DWORDS	1040 /* 4160 bytes, the larger MNOC port */
-#define EMEM_CHANNELS	8
-#define EMEM_DWORDS	2048
+#define FSP_MAX_DWORDS	   1040 /* 4160 bytes, the larger MNOC port */
+#define EMEM_CHANNELS	   8
+#define EMEM_DWORDS	   2048
 #define EMEM_CHANNEL_BYTES 1024
-#define MNOC_PORTS	2
+#define MNOC_PORTS	   2
 
 struct emem_channel {
 	uint32_t cmd_head, cmd_tail, msg_head, msg_tail;
@@ -71,8 +71,8 @@ struct emem_channel {
 };
 
 struct mnoc_port {
-	uint32_t in_size, in_done;  /* of the command being written, bytes */
-	uint32_t in_credit;	    /* bytes that may be written before the next poll */
+	uint32_t in_size, in_done; /* of the command being written, bytes */
+	uint32_t in_credit;	   /* bytes that may be written before the next poll */
 	uint32_t out_size, out_done;
 	uint8_t receiving, error;
 	uint64_t due_us;     /* when the command is looked at; 0: none */
@@ -104,10 +104,25 @@ struct device {
 };
 
 enum fault_kind {
-	FAULT_RPC_ERROR, FAULT_NO_ANSWER, FAULT_STUCK_QUEUE, FAULT_SHORT_ANSWER, FAULT_LONG_ANSWER,
-	FAULT_WRONG_ANSWER, FAULT_RPC_SLOW, FAULT_INBAND_DENIED, FAULT_BOOT_NEVER,
-	FAULT_MODE_STICKS, FAULT_ALL_ONES, FAULT_BADF, FAULT_SEC_FAULT, FAULT_RECOVERY,
-	FAULT_RESET_ERRNO, FAULT_RESET_SLOW, FAULT_HELD, FAULT_GONE, FAULT_N_KINDS
+	FAULT_RPC_ERROR,
+	FAULT_NO_ANSWER,
+	FAULT_STUCK_QUEUE,
+	FAULT_SHORT_ANSWER,
+	FAULT_LONG_ANSWER,
+	FAULT_WRONG_ANSWER,
+	FAULT_RPC_SLOW,
+	FAULT_INBAND_DENIED,
+	FAULT_BOOT_NEVER,
+	FAULT_MODE_STICKS,
+	FAULT_ALL_ONES,
+	FAULT_BADF,
+	FAULT_SEC_FAULT,
+	FAULT_RECOVERY,
+	FAULT_RESET_ERRNO,
+	FAULT_RESET_SLOW,
+	FAULT_HELD,
+	FAULT_GONE,
+	FAULT_N_KINDS
 };
 
 enum fault_from { FROM_START, FROM_WRITE, FROM_RESET, FROM_BOOT, FROM_N };
@@ -116,10 +131,10 @@ struct fault {
 	enum fault_kind kind;
 	enum fault_from from;
 	uint32_t value;
-	int dev;	 /* index, or one of the DEV_ values */
-	int32_t knob;	 /* -1: any */
-	int64_t reg;	 /* -1: any */
-	int64_t count;	 /* strikes left; -1: without end */
+	int dev;       /* index, or one of the DEV_ values */
+	int32_t knob;  /* -1: any */
+	int64_t reg;   /* -1: any */
+	int64_t count; /* strikes left; -1: without end */
 	uint64_t skip;
 	uint64_t seen[FROM_N]; /* bit per device: this moment has come since the fault was set */
 };
@@ -143,12 +158,26 @@ void model_trace(struct gpumodel *m, const struct device *d, enum gpumodel_op op
 
 /* Kinds of violations; each is told at most TOLD_MAX times per device and always counted. */
 enum violation {
-	V_WIDTH, V_DRIVER, V_HELD, V_D3, V_MEMORY, V_RESETTING, V_FIREWALL, V_OFFSET, V_HEAD_FIRST,
-	V_EMEM_BUSY, V_EMEM_PENDING, V_MNOC, V_FABRIC, V_TRUST, V_PRIV_RING, V_OTHER
+	V_WIDTH,
+	V_DRIVER,
+	V_HELD,
+	V_D3,
+	V_MEMORY,
+	V_RESETTING,
+	V_FIREWALL,
+	V_OFFSET,
+	V_HEAD_FIRST,
+	V_EMEM_BUSY,
+	V_EMEM_PENDING,
+	V_MNOC,
+	V_FABRIC,
+	V_TRUST,
+	V_PRIV_RING,
+	V_OTHER
 };
 #define TOLD_MAX 20
-void violation(struct gpumodel *m, struct device *d, enum violation kind, const char *fmt,
-	       ...) PRINTF(4, 5);
+void violation(struct gpumodel *m, struct device *d, enum violation kind, const char *fmt, ...)
+	PRINTF(4, 5);
 
 /* reset.c */
 void device_latch(struct gpumodel *m, struct device *d); /* active modes follow the knobs */
@@ -163,11 +192,33 @@ int device_init(struct device *d, const char *part, const char *bdf, struct err 
 
 /* regs.c */
 enum reg_id {
-	REG_NONE, REG_BOOT_ID, REG_BOOT_DONE, REG_MODE, REG_BOOT_FLAGS, REG_RECOVERY, REG_PRIV_A,
-	REG_PRIV_B, REG_DISCOVERY, REG_CONST, REG_SCRATCH, REG_SWITCH_SCRATCH, REG_FLR_MARK,
-	REG_SBR_MARK, REG_LAST_RESET, REG_COUPLING, REG_CMD_HEAD, REG_CMD_TAIL, REG_MSG_HEAD,
-	REG_MSG_TAIL, REG_EMEMC, REG_EMEMD, REG_MNOC_IN_INFO, REG_MNOC_IN_DATA, REG_MNOC_OUT_INFO,
-	REG_MNOC_OUT_DATA, REG_N
+	REG_NONE,
+	REG_BOOT_ID,
+	REG_BOOT_DONE,
+	REG_MODE,
+	REG_BOOT_FLAGS,
+	REG_RECOVERY,
+	REG_PRIV_A,
+	REG_PRIV_B,
+	REG_DISCOVERY,
+	REG_CONST,
+	REG_SCRATCH,
+	REG_SWITCH_SCRATCH,
+	REG_FLR_MARK,
+	REG_SBR_MARK,
+	REG_LAST_RESET,
+	REG_COUPLING,
+	REG_CMD_HEAD,
+	REG_CMD_TAIL,
+	REG_MSG_HEAD,
+	REG_MSG_TAIL,
+	REG_EMEMC,
+	REG_EMEMD,
+	REG_MNOC_IN_INFO,
+	REG_MNOC_IN_DATA,
+	REG_MNOC_OUT_INFO,
+	REG_MNOC_OUT_DATA,
+	REG_N
 };
 struct reg {
 	uint32_t offset;
@@ -188,7 +239,8 @@ void emem_write(struct gpumodel *m, struct device *d, enum reg_id id, unsigned c
 void emem_tick(struct gpumodel *m, struct device *d);
 void emem_reset(struct device *d);
 uint32_t mnoc_read(struct gpumodel *m, struct device *d, enum reg_id id, unsigned port);
-void mnoc_write(struct gpumodel *m, struct device *d, enum reg_id id, unsigned port, uint32_t value);
+void mnoc_write(struct gpumodel *m, struct device *d, enum reg_id id, unsigned port,
+		uint32_t value);
 void mnoc_tick(struct gpumodel *m, struct device *d);
 void mnoc_reset(struct device *d);
 
@@ -201,11 +253,11 @@ bool fsp_knob_valid(const struct device *d, unsigned id);
 void fsp_knobs_init(struct device *d);
 
 /* cfg.c */
-#define CFG_PM	    0x60
-#define CFG_PMCSR   (CFG_PM + 4)
-#define CFG_PCIE    0x78
-#define CFG_DEVCTL  (CFG_PCIE + 8)
-#define CFG_DVSEC   0x160
+#define CFG_PM		    0x60
+#define CFG_PMCSR	    (CFG_PM + 4)
+#define CFG_PCIE	    0x78
+#define CFG_DEVCTL	    (CFG_PCIE + 8)
+#define CFG_DVSEC	    0x160
 #define CFG_SECFAULT_HOPPER 0x2b4
 void cfg_init(struct device *d);
 uint16_t cfg_get16(const struct device *d, uint32_t offset);

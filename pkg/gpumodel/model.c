@@ -152,7 +152,8 @@ static bool driver_may_share(const char *driver)
 static bool access_lost(struct gpumodel *m, struct device *d, const char *what)
 {
 	if (!driver_may_share(d->driver))
-		violation(m, d, V_DRIVER, "BAR0 %s while driver %s owns the device", what, d->driver);
+		violation(m, d, V_DRIVER, "BAR0 %s while driver %s owns the device", what,
+			  d->driver);
 	if (d->held)
 		violation(m, d, V_HELD, "BAR0 %s while somebody has the device open", what);
 	if (fault_on(m, d, FAULT_GONE, -1, -1, NULL))
@@ -233,8 +234,8 @@ void gpumodel_write(struct gpumodel *m, unsigned dev, uint32_t offset, uint32_t 
 	if (reg)
 		reg_write(m, d, reg, index, value);
 	else
-		violation(m, d, V_OFFSET, "write of 0x%x to 0x%x, where no register is known", value,
-			  offset);
+		violation(m, d, V_OFFSET, "write of 0x%x to 0x%x, where no register is known",
+			  value, offset);
 }
 
 uint64_t gpumodel_read_sized(struct gpumodel *m, unsigned dev, uint32_t offset, unsigned width)

@@ -68,7 +68,8 @@ static uint32_t mode_read(struct gpumodel *m, struct device *d)
 	uint32_t cc = d->cc_active, ppcie = d->ppcie_active;
 
 	if (d->staged_here)
-		violation(m, d, V_TRUST, "active mode read between staging another one and the reset");
+		violation(m, d, V_TRUST,
+			  "active mode read between staging another one and the reset");
 	if (!device_booted(m, d)) {
 		if (!(d->part->arch & ARCH_BLACKWELL))
 			violation(m, d, V_OTHER, "active mode read before boot is complete");
@@ -79,7 +80,8 @@ static uint32_t mode_read(struct gpumodel *m, struct device *d)
 	if (d->part->arch & ARCH_BLACKWELL)
 		return cc | (d->firewall_active ? BIT(2) : 0);
 	if (!d->priv_ring)
-		violation(m, d, V_PRIV_RING, "active mode read before the priv ring was initialised");
+		violation(m, d, V_PRIV_RING,
+			  "active mode read before the priv ring was initialised");
 	return cc | ppcie << 5;
 }
 
@@ -177,6 +179,7 @@ void reg_write(struct gpumodel *m, struct device *d, const struct reg *reg, unsi
 		mnoc_write(m, d, reg->id, index, value);
 		break;
 	default:
-		violation(m, d, V_OFFSET, "write of 0x%x to %s, which is read-only", value, reg->name);
+		violation(m, d, V_OFFSET, "write of 0x%x to %s, which is read-only", value,
+			  reg->name);
 	}
 }

@@ -80,7 +80,8 @@ static bool fabric_split(const struct gpumodel *m, const struct device *d)
 
 		if (o == d || !o->sxm || !(o->part->arch & ARCH_FSP))
 			continue;
-		if (ppcie != d->ppcie_active && o->info.ppcie_capable && device_ppcie_staged(o) != ppcie)
+		if (ppcie != d->ppcie_active && o->info.ppcie_capable &&
+		    device_ppcie_staged(o) != ppcie)
 			return true;
 		if (cc_changes && o->info.kind == GPUMODEL_GPU && d->info.kind == GPUMODEL_GPU &&
 		    device_cc_staged(o) != device_cc_staged(d))
@@ -124,7 +125,8 @@ int gpumodel_reset_begin(struct gpumodel *m, unsigned dev, uint64_t *took_ms)
 		violation(m, d, V_HELD, "reset while %s",
 			  d->held ? "somebody has the device open" : "a driver owns the device");
 	if (fabric_split(m, d))
-		violation(m, d, V_FABRIC, "reset with the mode staged on only a part of the NVLink fabric");
+		violation(m, d, V_FABRIC,
+			  "reset with the mode staged on only a part of the NVLink fabric");
 	d->resetting = true;
 	return 0;
 }
@@ -158,14 +160,17 @@ int gpumodel_reset_method_set(struct gpumodel *m, unsigned dev, const char *meth
 	struct device *d = &m->device[dev];
 	bool flr = d->part->arch & ARCH_FSP;
 
-	if (str_eq(method, "") || str_eq(method, "bus") || (flr && (str_eq(method, "flr") ||
-	    str_eq(method, "flr bus") || str_eq(method, "bus flr")))) {
+	if (str_eq(method, "") || str_eq(method, "bus") ||
+	    (flr &&
+	     (str_eq(method, "flr") || str_eq(method, "flr bus") || str_eq(method, "bus flr")))) {
 		str_copy(d->info.reset_method, sizeof(d->info.reset_method), method);
 		return 0;
 	}
 	if (str_eq(method, "default")) {
 		str_copy(d->info.reset_method, sizeof(d->info.reset_method),
-			 flr ? "flr bus" : d->part->arch == ARCH_NONE ? "" : "bus");
+			 flr			      ? "flr bus"
+			 : d->part->arch == ARCH_NONE ? ""
+						      : "bus");
 		return 0;
 	}
 	return -EINVAL;
@@ -214,7 +219,8 @@ bool gpumodel_knob_set(struct gpumodel *m, unsigned dev, unsigned id, uint16_t v
 bool gpumodel_mode_set(struct gpumodel *m, unsigned dev, const char *mode)
 {
 	struct device *d = &m->device[dev];
-	bool on = str_eq(mode, "on"), devtools = str_eq(mode, "devtools"), ppcie = str_eq(mode, "ppcie");
+	bool on = str_eq(mode, "on"), devtools = str_eq(mode, "devtools"),
+	     ppcie = str_eq(mode, "ppcie");
 
 	if (!on && !devtools && !ppcie && !str_eq(mode, "off"))
 		return false;

@@ -50,19 +50,21 @@ static const struct field fields[] = {
 
 #define C_ONE(m) #m, offsetof(struct emem_channel, m), sizeof(((struct emem_channel *)0)->m), 1
 static const struct field channel_fields[] = {
-	{ C_ONE(cmd_head), F_NUMBER }, { C_ONE(cmd_tail), F_NUMBER },	  { C_ONE(msg_head), F_NUMBER },
-	{ C_ONE(msg_tail), F_NUMBER }, { C_ONE(control), F_NUMBER },	  { C_ONE(offset), F_NUMBER },
+	{ C_ONE(cmd_head), F_NUMBER }, { C_ONE(cmd_tail), F_NUMBER },
+	{ C_ONE(msg_head), F_NUMBER }, { C_ONE(msg_tail), F_NUMBER },
+	{ C_ONE(control), F_NUMBER },  { C_ONE(offset), F_NUMBER },
 	{ C_ONE(due_us), F_TIME },     { C_ONE(tail_written), F_NUMBER },
 };
 
-#define P_ONE(m) #m, offsetof(struct mnoc_port, m), sizeof(((struct mnoc_port *)0)->m), 1
-#define P_MANY(m)                                                                                  \
-	#m, offsetof(struct mnoc_port, m), 4, ARRAY_LEN(((struct mnoc_port *)0)->m)
+#define P_ONE(m)  #m, offsetof(struct mnoc_port, m), sizeof(((struct mnoc_port *)0)->m), 1
+#define P_MANY(m) #m, offsetof(struct mnoc_port, m), 4, ARRAY_LEN(((struct mnoc_port *)0)->m)
 static const struct field port_fields[] = {
-	{ P_ONE(in_size), F_NUMBER },	{ P_ONE(in_done), F_NUMBER }, { P_ONE(in_credit), F_NUMBER },
-	{ P_ONE(out_size), F_NUMBER },	{ P_ONE(out_done), F_NUMBER }, { P_ONE(receiving), F_NUMBER },
-	{ P_ONE(error), F_NUMBER },	{ P_ONE(due_us), F_TIME },     { P_ONE(give_up_us), F_TIME },
-	{ P_MANY(in), F_NUMBER },	{ P_MANY(out), F_NUMBER },
+	{ P_ONE(in_size), F_NUMBER },	{ P_ONE(in_done), F_NUMBER },
+	{ P_ONE(in_credit), F_NUMBER }, { P_ONE(out_size), F_NUMBER },
+	{ P_ONE(out_done), F_NUMBER },	{ P_ONE(receiving), F_NUMBER },
+	{ P_ONE(error), F_NUMBER },	{ P_ONE(due_us), F_TIME },
+	{ P_ONE(give_up_us), F_TIME },	{ P_MANY(in), F_NUMBER },
+	{ P_MANY(out), F_NUMBER },
 };
 
 static uint64_t number_get(const void *p, unsigned size)
@@ -110,8 +112,8 @@ static int field_save(const struct field *f, const uint8_t *base, uint64_t now_u
 
 		for (run = 1; i + run < f->n && value_of(f, base, i + run, now_us) == v;)
 			run++;
-		if ((run > 1 ? buf_addf(out, err, " %x*%" PRIx64, run, v) :
-			       buf_addf(out, err, " %" PRIx64, v)) < 0)
+		if ((run > 1 ? buf_addf(out, err, " %x*%" PRIx64, run, v)
+			     : buf_addf(out, err, " %" PRIx64, v)) < 0)
 			return -1;
 	}
 	return buf_adds(out, "\n", err);
@@ -126,20 +128,20 @@ static int fields_save(const struct field *f, size_t n, const void *base, uint64
 	return 0;
 }
 
-static int device_save(const struct device *d, uint64_t now_us, struct buf *out,
-		       struct err *err)
+static int device_save(const struct device *d, uint64_t now_us, struct buf *out, struct err *err)
 {
 	if (buf_addf(out, err, "device %s %s\n", d->part_name, d->info.bdf) < 0 ||
 	    fields_save(fields, ARRAY_LEN(fields), d, now_us, out, err) < 0)
 		return -1;
 	for (unsigned i = 0; i < EMEM_CHANNELS && (d->part->arch & ARCH_EMEM); i++)
 		if (buf_addf(out, err, "channel %x\n", i) < 0 ||
-		    fields_save(channel_fields, ARRAY_LEN(channel_fields), &d->channel[i], now_us, out,
-				err) < 0)
+		    fields_save(channel_fields, ARRAY_LEN(channel_fields), &d->channel[i], now_us,
+				out, err) < 0)
 			return -1;
 	for (unsigned i = 0; i < MNOC_PORTS && (d->part->arch & ARCH_BLACKWELL); i++)
 		if (buf_addf(out, err, "port %x\n", i) < 0 ||
-		    fields_save(port_fields, ARRAY_LEN(port_fields), &d->port[i], now_us, out, err) < 0)
+		    fields_save(port_fields, ARRAY_LEN(port_fields), &d->port[i], now_us, out,
+				err) < 0)
 			return -1;
 	return 0;
 }
@@ -152,7 +154,8 @@ int gpumodel_save(struct gpumodel *m, struct buf *out, struct err *err)
 		return -1;
 	for (unsigned i = 0; i < m->n_devices; i++) {
 		device_tick(m, &m->device[i]);
-		if (m->device[i].resetting) /* whoever reset it is gone: the kernel finishes alone */
+		if (m->device[i]
+			    .resetting) /* whoever reset it is gone: the kernel finishes alone */
 			gpumodel_reset_end(m, i);
 		if (device_save(&m->device[i], now, out, err) < 0)
 			return -1;
@@ -230,7 +233,8 @@ static bool device_load(struct gpumodel *m, char *rest, struct place *at, struct
 		return false;
 	*at = (struct place){ .device = &m->device[m->n_devices - 1] };
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++) /* what is zero has no line */
-		memset((uint8_t *)at->device + fields[i].offset, 0, (size_t)fields[i].size * fields[i].n);
+		memset((uint8_t *)at->device + fields[i].offset, 0,
+		       (size_t)fields[i].size * fields[i].n);
 	return true;
 }
 
@@ -258,9 +262,11 @@ static bool line_load(struct gpumodel *m, char *line, struct place *at, uint64_t
 		return true;
 	}
 	if (at->channel)
-		return field_load(channel_fields, ARRAY_LEN(channel_fields), at->channel, now_us, name, rest);
+		return field_load(channel_fields, ARRAY_LEN(channel_fields), at->channel, now_us,
+				  name, rest);
 	if (at->port)
-		return field_load(port_fields, ARRAY_LEN(port_fields), at->port, now_us, name, rest);
+		return field_load(port_fields, ARRAY_LEN(port_fields), at->port, now_us, name,
+				  rest);
 	return field_load(fields, ARRAY_LEN(fields), at->device, now_us, name, rest);
 }
 
@@ -298,8 +304,8 @@ static int text_load(struct gpumodel *m, struct rd text, struct err *err)
 		copy[line.left] = '\0';
 		if (memchr(line.p, '\0', line.left) ||
 		    !line_load(m, copy, &at, model_now_us(m), err))
-			return err->kind ? err_wrap(err, "saved state: line %u", n + 1) :
-					   err_set(err, ERR_INVALID, "saved state: line %u", n + 1);
+			return err->kind ? err_wrap(err, "saved state: line %u", n + 1)
+					 : err_set(err, ERR_INVALID, "saved state: line %u", n + 1);
 	}
 	if (!at.end)
 		return err_set(err, ERR_INVALID, "saved state: cut off");
@@ -312,7 +318,8 @@ int gpumodel_load(struct rd text, const struct gpumodel_config *config, struct g
 	AUTO(gpumodel_free) struct gpumodel *m = NULL;
 
 	if (text.left > GPUMODEL_SAVE_MAX)
-		return err_set(err, ERR_INVALID, "saved state: more than %u bytes", GPUMODEL_SAVE_MAX);
+		return err_set(err, ERR_INVALID, "saved state: more than %u bytes",
+			       GPUMODEL_SAVE_MAX);
 	if (gpumodel_new("", config, &m, err) < 0 || text_load(m, text, err) < 0)
 		return -1;
 	for (unsigned i = 0; i < m->n_devices; i++)

@@ -80,7 +80,8 @@ static void memory_on(int dev)
 static volatile uint32_t *bar_map(int dev)
 {
 	int fd = attr_open(dev, "resource0", O_RDWR);
-	void *p = fd < 0 ? MAP_FAILED : mmap(NULL, BAR_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *p = fd < 0 ? MAP_FAILED
+			 : mmap(NULL, BAR_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (p == MAP_FAILED)
 		die("%s: resource0: %s", bdfs[dev], strerror(errno));
@@ -109,7 +110,8 @@ static double seconds(void)
 
 /* --- one RPC after another, as the firmware wants it ------------------------------------------------ */
 
-static uint32_t knob(volatile uint32_t *bar, uint32_t id, int write, uint32_t value, uint32_t *status)
+static uint32_t knob(volatile uint32_t *bar, uint32_t id, int write, uint32_t value,
+		     uint32_t *status)
 {
 	uint32_t head, tail, answer[6] = { 0 };
 	unsigned n = write ? 4 : 3;
@@ -276,7 +278,8 @@ static void maps(void)
 	if (moved == MAP_FAILED || moved[0] != 0x180000a1)
 		die("mremap");
 	munmap((void *)(moved + 0x1000 / 4), 0x1000);
-	if (!faults(moved + 0x1400 / 4) || moved[0x2000 / 4] != 0xbadf1100 || moved[0] != 0x180000a1)
+	if (!faults(moved + 0x1400 / 4) || moved[0x2000 / 4] != 0xbadf1100 ||
+	    moved[0] != 0x180000a1)
 		die("a hole in the mapping");
 	munmap((void *)moved, BAR_BYTES / 2);
 	if (!faults(moved))
@@ -294,32 +297,35 @@ struct state {
 #define ARITHMETIC_FLAGS 0x8d5u
 
 /* On memory at %rdi, with %rax and %rcx; result, flags and memory are kept. */
-#define INSTRUCTIONS(X)                                                                            \
-	X(mov_load, "movl (%%rdi), %%eax") X(mov_store, "movl %%eax, (%%rdi)")                     \
-	X(mov_imm, "movl $0x12345678, (%%rdi)") X(mov_disp, "movl 0(%%rdi,%%rdx,4), %%eax")        \
-	X(mov_r9, "movq %%rax, %%r9\n movl (%%rdi), %%r9d\n movq %%r9, %%rax")                     \
-	X(add_load, "addl (%%rdi), %%eax") X(adc_load, "stc\n adcl (%%rdi), %%eax")                \
-	X(sub_load, "subl (%%rdi), %%eax") X(sbb_load, "stc\n sbbl (%%rdi), %%eax")                \
-	X(cmp_load, "cmpl (%%rdi), %%eax") X(cmp_store, "cmpl %%eax, (%%rdi)")                     \
-	X(and_store, "andl %%eax, (%%rdi)") X(or_store, "orl %%eax, (%%rdi)")                      \
-	X(xor_imm, "xorl $0x55, (%%rdi)") X(add_imm, "addl $0x7fffffff, (%%rdi)")                  \
-	X(test_reg, "testl %%eax, (%%rdi)") X(test_imm, "testl $0x80000000, (%%rdi)")              \
-	X(test_byte, "testb $0x80, (%%rdi)") X(cmp_byte, "cmpb $0x11, (%%rdi)")                    \
-	X(inc, "incl (%%rdi)") X(dec, "decl (%%rdi)") X(not, "notl (%%rdi)") X(neg, "negl (%%rdi)") \
-	X(xchg, "xchgl %%eax, (%%rdi)") X(xadd, "lock xaddl %%eax, (%%rdi)")                       \
-	X(cmpxchg, "lock cmpxchgl %%ecx, (%%rdi)") X(bt, "btl $5, (%%rdi)")                        \
-	X(movzx8, "movzbl (%%rdi), %%eax") X(movzx16, "movzwl (%%rdi), %%eax")                     \
-	X(movsx8, "movsbq (%%rdi), %%rax") X(movsx16, "movswl (%%rdi), %%eax")                     \
-	X(movsxd, "movslq (%%rdi), %%rax") X(mov8, "movb (%%rdi), %%al")                           \
-	X(mov8h, "movb (%%rdi), %%ah") X(mov16, "movw (%%rdi), %%ax")                              \
-	X(mov64, "movq (%%rdi), %%rax") X(store64, "movq %%rax, (%%rdi)")                          \
-	X(movnti, "movnti %%eax, (%%rdi)") X(cmovz, "cmpl %%eax, %%eax\n cmovzl (%%rdi), %%eax")   \
-	X(cmovnz, "cmpl %%eax, %%eax\n cmovnzl (%%rdi), %%eax")                                    \
-	X(movd, "movd (%%rdi), %%xmm3\n movd %%xmm3, %%eax")                                       \
-	X(movd_store, "movd %%eax, %%xmm3\n movd %%xmm3, (%%rdi)")                                 \
-	X(movq_sse, "movq (%%rdi), %%xmm12\n movq %%xmm12, %%rax")                                 \
-	X(movq_sse_store, "movq %%rax, %%xmm2\n movq %%xmm2, (%%rdi)")                             \
-	X(stosl, "cld\n stosl") X(lodsl, "cld\n movq %%rdi, %%rsi\n lodsl")
+/* clang-format off */
+#define INSTRUCTIONS(X) \
+	X(mov_load, "movl (%%rdi), %%eax") X(mov_store, "movl %%eax, (%%rdi)") \
+	X(mov_imm, "movl $0x12345678, (%%rdi)") X(mov_disp, "movl 0(%%rdi,%%rdx,4), %%eax") \
+	X(mov_r9, "movq %%rax, %%r9\n movl (%%rdi), %%r9d\n movq %%r9, %%rax") \
+	X(add_load, "addl (%%rdi), %%eax") X(adc_load, "stc\n adcl (%%rdi), %%eax") \
+	X(sub_load, "subl (%%rdi), %%eax") X(sbb_load, "stc\n sbbl (%%rdi), %%eax") \
+	X(cmp_load, "cmpl (%%rdi), %%eax") X(cmp_store, "cmpl %%eax, (%%rdi)") \
+	X(and_store, "andl %%eax, (%%rdi)") X(or_store, "orl %%eax, (%%rdi)") \
+	X(xor_imm, "xorl $0x55, (%%rdi)") X(add_imm, "addl $0x7fffffff, (%%rdi)") \
+	X(test_reg, "testl %%eax, (%%rdi)") X(test_imm, "testl $0x80000000, (%%rdi)") \
+	X(test_byte, "testb $0x80, (%%rdi)") X(cmp_byte, "cmpb $0x11, (%%rdi)") \
+	X(inc, "incl (%%rdi)") X(dec, "decl (%%rdi)") X(not, "notl (%%rdi)") \
+	X(neg, "negl (%%rdi)") X(xchg, "xchgl %%eax, (%%rdi)") \
+	X(xadd, "lock xaddl %%eax, (%%rdi)") X(cmpxchg, "lock cmpxchgl %%ecx, (%%rdi)") \
+	X(bt, "btl $5, (%%rdi)") X(movzx8, "movzbl (%%rdi), %%eax") \
+	X(movzx16, "movzwl (%%rdi), %%eax") X(movsx8, "movsbq (%%rdi), %%rax") \
+	X(movsx16, "movswl (%%rdi), %%eax") X(movsxd, "movslq (%%rdi), %%rax") \
+	X(mov8, "movb (%%rdi), %%al") X(mov8h, "movb (%%rdi), %%ah") \
+	X(mov16, "movw (%%rdi), %%ax") X(mov64, "movq (%%rdi), %%rax") \
+	X(store64, "movq %%rax, (%%rdi)") X(movnti, "movnti %%eax, (%%rdi)") \
+	X(cmovz, "cmpl %%eax, %%eax\n cmovzl (%%rdi), %%eax") \
+	X(cmovnz, "cmpl %%eax, %%eax\n cmovnzl (%%rdi), %%eax") \
+	X(movd, "movd (%%rdi), %%xmm3\n movd %%xmm3, %%eax") \
+	X(movd_store, "movd %%eax, %%xmm3\n movd %%xmm3, (%%rdi)") \
+	X(movq_sse, "movq (%%rdi), %%xmm12\n movq %%xmm12, %%rax") \
+	X(movq_sse_store, "movq %%rax, %%xmm2\n movq %%xmm2, (%%rdi)") X(stosl, "cld\n stosl") \
+	X(lodsl, "cld\n movq %%rdi, %%rsi\n lodsl")
+/* clang-format on */
 
 #define DEFINE(name, text)                                                                         \
 	static void insn_##name(struct state *s, volatile uint32_t *at, uint64_t other)            \
@@ -346,7 +352,8 @@ static const struct {
 /* Each instruction on device registers and on memory must leave the same behind. */
 static void insns(void)
 {
-	static const uint32_t values[] = { 0, 1, 0x7fffffff, 0x80000000, 0xffffffff, 0x12345678, 0x91, 0xff00 };
+	static const uint32_t values[] = { 0,	       1,	   0x7fffffff, 0x80000000,
+					   0xffffffff, 0x12345678, 0x91,       0xff00 };
 	volatile uint32_t *bar = device_open(0), memory[2] __attribute__((aligned(8)));
 	unsigned n = 0;
 
@@ -361,9 +368,11 @@ static void insns(void)
 			instructions[i].run(&sim, &bar[SCRATCH / 4], 77);
 			n++;
 			if (memcmp(&real, &sim, sizeof(real)) != 0)
-				die("%s: register 0x%x memory 0x%x: real %lx flags %lx %x %x, simulated %lx flags %lx %x %x",
-				    instructions[i].name, reg, mem, real.reg, real.flags, real.memory[0],
-				    real.memory[1], sim.reg, sim.flags, sim.memory[0], sim.memory[1]);
+				die("%s: register 0x%x memory 0x%x: real %lx flags %lx %x %x, "
+				    "simulated %lx flags %lx %x %x",
+				    instructions[i].name, reg, mem, real.reg, real.flags,
+				    real.memory[0], real.memory[1], sim.reg, sim.flags,
+				    sim.memory[0], sim.memory[1]);
 		}
 	printf("%u instructions alike\n", n);
 }
@@ -446,7 +455,8 @@ static void points(const char *file)
 	bar[SCRATCH / 4] = 7;
 	snprintf(temp, sizeof(temp), "%s.tmp", file);
 	fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	if (fd < 0 || writev(fd, &iov, 1) != 6 || fsync(fd) < 0 || rename(temp, file) < 0 || unlink(file) < 0)
+	if (fd < 0 || writev(fd, &iov, 1) != 6 || fsync(fd) < 0 || rename(temp, file) < 0 ||
+	    unlink(file) < 0)
 		die("%s: %s", file, strerror(errno));
 	fprintf(stderr, "phase done\n");
 	printf("done\n");

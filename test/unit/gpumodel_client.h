@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "gpumodel/gpumodel.h"
 
-#define EMEM_BASE 0x800u /* channel 2 */
+#define EMEM_BASE   0x800u /* channel 2 */
 #define WAIT_MAX_MS 6000
 
 struct client {
@@ -120,7 +120,8 @@ UNUSED static unsigned client_rpc(struct client *c, unsigned dev, const uint32_t
 	const char *chip = gpumodel_info(c->m, dev)->chip;
 
 	memset(out, 0, 8 * sizeof(*out));
-	return strncmp(chip, "gb", 2) == 0 ? mnoc_rpc(c, dev, in, n, out) : emem_rpc(c, dev, in, n, out);
+	return strncmp(chip, "gb", 2) == 0 ? mnoc_rpc(c, dev, in, n, out)
+					   : emem_rpc(c, dev, in, n, out);
 }
 
 /* The status; the value, when there is one, in *value. */

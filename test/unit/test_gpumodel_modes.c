@@ -29,7 +29,8 @@ TABLE_TEST(gpumodel, a_mode_is_active_after_the_reset_and_not_before, switches)
 
 	client_open(&c, row->part);
 	for (unsigned i = 0; i < 4 && row->knob[i][0]; i++)
-		cr_assert_eq(knob_write(&c, 0, row->knob[i][0], row->knob[i][1]), 0, "%s", row->name);
+		cr_assert_eq(knob_write(&c, 0, row->knob[i][0], row->knob[i][1]), 0, "%s",
+			     row->name);
 	gpumodel_truth(c.m, 0, &truth);
 	cr_assert_eq(truth.cc_active, 0, "%s", row->name);
 	cr_assert_eq(truth.staged_unapplied, row->active != 0, "%s", row->name);
@@ -39,7 +40,8 @@ TABLE_TEST(gpumodel, a_mode_is_active_after_the_reset_and_not_before, switches)
 	cr_assert_eq(took, 100, "%s", row->name);
 	clock_sleep_ms(took);
 	if (row->firmware_waits) {
-		cr_assert(gpumodel_cfg_read(c.m, 0, 0x168, 4) & 1u << 20, "%s: firewall", row->name);
+		cr_assert(gpumodel_cfg_read(c.m, 0, 0x168, 4) & 1u << 20, "%s: firewall",
+			  row->name);
 		clock_sleep_ms(50);
 		cr_assert_eq(gpumodel_cfg_read(c.m, 0, 0x168, 4) & 1u << 20, 0, "%s", row->name);
 		clock_sleep_ms(150);
@@ -210,7 +212,8 @@ TABLE_TEST(gpumodel, reads_device_lists, lists)
 	cr_assert_eq(r, row->ok ? 0 : -1, "%s: %s", row->text, err_text(&err));
 	if (row->ok) {
 		cr_assert_eq(gpumodel_count(m), row->count, "%s", row->text);
-		cr_assert(!row->first || str_eq(gpumodel_info(m, 0)->bdf, row->first), "%s", row->text);
+		cr_assert(!row->first || str_eq(gpumodel_info(m, 0)->bdf, row->first), "%s",
+			  row->text);
 	} else {
 		cr_assert_eq(err.kind, ERR_INVALID, "%s", row->text);
 	}
