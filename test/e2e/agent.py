@@ -100,10 +100,10 @@ class Proxy:
 
 class Agent:
     """One node with its simulated devices (none: a bare PCI bus, without a simulator) and cc-manager's configuration;
-    start() and stop() its process."""
+    start() and stop() its process. One beside another is the same node's second cc-manager."""
 
     def __init__(self, t, node, devices="h100:1", labels=None, operands=(), token=None, arguments=(), sim=(),
-                 proxy=None):
+                 proxy=None, beside=None):
         need(BIN / "cc-manager", *([SIM_BIN / "gpusim"] if devices else []))
         self.t = t
         self.cluster = t.cluster
@@ -111,8 +111,9 @@ class Agent:
         self.devices = devices
         self.arguments = list(arguments)
         self.sim = list(sim)
-        self.dir = t.dir / node
-        self.dir.mkdir(exist_ok=True)
+        self.dir = t.dir / (node + ("-second" if beside else ""))
+        self.dir.mkdir()
+        self.state_dir = beside.state_dir if beside else self.dir / "state"
         self.sim_state = self.dir / "sim"
         self.log = self.dir / "cc-manager.log"
         self.ready_file = self.dir / "ready"
@@ -139,13 +140,13 @@ class Agent:
     def gpusim(self, *options):
         if not self.devices:
             return []
-        return [SIM_BIN / "gpusim", "run", f"--devices={self.devices}", f"--state={self.sim_state}", *self.sim,
-                *options, "--"]
+        return [SIM_BIN / "gpusim", "run", f"--devices={self.devices}", f"--state={self.sim_state}",
+                "--driver=vfio-pci", "--host-tee=snp", *self.sim, *options, "--"]
 
     def command(self):
         return [BIN / "cc-manager", f"--node-name={self.node}", f"--kubeconfig={self.kubeconfig}",
-                f"--operator-namespace={e2e.OPERATOR_NAMESPACE}", f"--state-dir={self.dir / 'state'}",
-                f"--readiness-file={self.ready_file}", "--host-tee=ignore",
+                f"--operator-namespace={e2e.OPERATOR_NAMESPACE}", f"--state-dir={self.state_dir}",
+                f"--readiness-file={self.ready_file}",
                 f"--metrics-address=127.0.0.1:{self.metrics_port}", "--log-level=debug", *self.arguments]
 
     def start(self, *sim_options):
@@ -157,11 +158,8 @@ class Agent:
         if self.process is None:
             return None
         process, self.process = self.process, None
-        for pid in self.pids(process.pid):
-            try:
-                os.kill(pid, how)
-            except ProcessLookupError:
-                pass
+        for pid in self.pids():
+            os.kill(pid, how)
         # gpusim ends with its client; only if it does not is it ended itself.
         try:
             process.wait(15)
@@ -169,24 +167,22 @@ class Agent:
             pass
         return finish(process)
 
-    def pids(self, simulator):
-        """cc-manager's main process below a simulator: the eldest process that runs the program."""
-        found, queue = [], [simulator]
-        while queue:
-            pid = queue.pop(0)
+    def pids(self):
+        """cc-manager's main process, known by the port of its metrics; its children are other processes of its."""
+        found = {}
+        for entry in os.listdir("/proc"):
             try:
-                if os.readlink(f"/proc/{pid}/exe") == str((BIN / "cc-manager").resolve()):
-                    found.append(pid)
-                    break
-                for thread in os.listdir(f"/proc/{pid}/task"):
-                    children = pathlib.Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
-                    queue += map(int, children)
-            except OSError:
+                if f"--metrics-address=127.0.0.1:{self.metrics_port}".encode() in \
+                        pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0") and \
+                        os.readlink(f"/proc/{entry}/exe") == str((BIN / "cc-manager").resolve()):
+                    stat = pathlib.Path(f"/proc/{entry}/stat").read_text()
+                    found[int(entry)] = int(stat.rsplit(")", 1)[1].split()[1])
+            except (OSError, ValueError):
                 continue
-        return found
+        return [pid for pid, parent in found.items() if parent not in found]
 
     def pid(self):
-        return wait_until(lambda: self.process and self.pids(self.process.pid), 10, "cc-manager's process")[0]
+        return wait_until(self.pids, 10, "cc-manager's process")[0]
 
     # Questions
 
