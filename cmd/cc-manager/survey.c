@@ -120,7 +120,9 @@ static void take_results(struct app *app, const struct gpu_result *result, size_
 		d->active = r->active;
 		d->staged = r->staged;
 		drop[app->survey.at[i]] = r->is_bridge;
-		if (!r->ok && r->error_kind == ERR_UNSUPPORTED)
+		if (r->needs_reset) /* not booted: a switch begins with a reset, and then it shows */
+			continue;
+		if (!r->ok && r->error_kind == ERR_UNSUPPORTED && r->active.cc == GPU_CC_UNKNOWN)
 			d->active = (struct gpu_pair){GPU_CC_UNSUPPORTED, GPU_PPCIE_UNSUPPORTED};
 		else if (!r->ok)
 			str_copy(d->error, sizeof(d->error), r->error);

@@ -63,7 +63,7 @@ struct node {
 	struct pci_host host;
 	struct loop *loop;
 	struct gpu_list list;
-	size_t n_on_node;		  /* devices of the node, selected or not */
+	size_t n_on_fabric;		  /* of the node, selected or not */
 	struct pci_lock lock[GPU_MAX_DEVICES];
 	struct gpu_result result[GPU_MAX_DEVICES]; /* by the index in list */
 	bool trace, done;

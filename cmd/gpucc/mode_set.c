@@ -77,22 +77,27 @@ static bool devices_answer(const struct run *run)
 	for (size_t i = 0; i < run->node->list.n; i++) {
 		const struct gpu_result *r = &run->node->result[i];
 
-		if (*r->error)
+		if (r->needs_reset && !run->opts->no_reset)
+			log_warn("not booted, a reset may help", "bdf", bdf_str(r->bdf), "reason", r->error, NULL);
+		else if (*r->error)
 			ok = refuse(r->error);
 	}
 	return ok;
 }
 
-/* PPCIe belongs to the whole fabric: never switch a part of it. */
+/* Never reset a part of an NVLink fabric into another mode than the rest. */
 static bool fabric_whole(const struct run *run)
 {
-	bool ppcie = run->mode == GPU_MODE_PPCIE;
+	size_t n = 0;
+	bool changes = false;
 
-	for (size_t i = 0; i < run->node->list.n; i++)
-		ppcie |= run->node->result[i].active.ppcie == GPU_PPCIE_ON;
-	if (!ppcie || run->node->list.n == run->node->n_on_node)
+	for (size_t i = 0; i < run->node->list.n; i++) {
+		n += run->node->list.dev[i].on_fabric;
+		changes |= run->node->list.dev[i].on_fabric && run->need[i] != GPU_NEED_NOTHING;
+	}
+	if (!changes || n == run->node->n_on_fabric)
 		return true;
-	return refuse("ppcie is a mode of all GPUs and NVSwitches together: leave --device out");
+	return refuse("GPUs and NVSwitches on one NVLink fabric are switched together: leave --device out");
 }
 
 static bool something_to_do(const struct run *run)
@@ -253,9 +258,11 @@ static int set(struct run *run)
 	if (!node_run(run->node, GPU_OP_QUERY, run->mode, true))
 		return EXIT_FAILED;
 	node_drop_bridges(run->node);
-	if (!devices_can(run) || !devices_answer(run) || !fabric_whole(run))
+	if (!devices_can(run) || !devices_answer(run))
 		return EXIT_FAILED;
 	plan(run);
+	if (!fabric_whole(run))
+		return EXIT_FAILED;
 	if (run->opts->dry_run)
 		return print(run) ? EXIT_OK : EXIT_FAILED;
 	if (!switch_run(run) || !print(run))

@@ -33,7 +33,8 @@ static bool scan(struct node *node, const struct common *common, struct err *err
 
 	if (gpu_scan(&node->host, &opts, &node->list, err) < 0)
 		return log_error("cannot look for devices", "reason", err_text(err), NULL), false;
-	node->n_on_node = node->list.n;
+	for (size_t i = 0; i < node->list.n; i++)
+		node->n_on_fabric += node->list.dev[i].on_fabric;
 	opts.only_bdf = common->only;
 	opts.n_only_bdf = common->device.n;
 	if (opts.n_only_bdf && gpu_scan(&node->host, &opts, &node->list, err) < 0)
@@ -175,7 +176,7 @@ void node_drop_bridges(struct node *node)
 			log_info("no NVSwitch that is known: left alone", "bdf",
 				 bdf_str(node->list.dev[i].bdf), NULL);
 			pci_lock_drop(&node->lock[i]);
-			node->n_on_node--;
+			node->n_on_fabric -= node->list.dev[i].on_fabric;
 			continue;
 		}
 		if (n != i) {

@@ -174,7 +174,7 @@ bool gpu_frame_result_parse(struct rd body, const struct gpu_job *job, struct gp
 	struct gpu_result r;
 
 	if (body.left != sizeof(r) || !BOOL_OK(body, ok) || !BOOL_OK(body, is_bridge) ||
-	    !BOOL_OK(body, was_reset) || !BOOL_OK(body, ppcie_capable))
+	    !BOOL_OK(body, needs_reset) || !BOOL_OK(body, was_reset) || !BOOL_OK(body, ppcie_capable))
 		return false;
 	memcpy(&r, body.p, sizeof(r));
 	if (!bdf_equal(r.bdf, job->dev->bdf) || r.op != job->op || (unsigned)r.active.cc >= GPU_N_CC ||

@@ -141,6 +141,26 @@ static const struct {
 	{ 0x26b8, "L40G" },
 };
 
+/* SXM modules; superchips, whose fabric is not the node's, are left out. */
+static const struct {
+	uint16_t id, but[2]; /* these subsystem ids are none */
+} sxm[] = {
+	{ 0x2324, { 0 } },	{ 0x2328, { 0 } }, { 0x2329, { 0 } }, { 0x232c, { 0 } },
+	{ 0x2330, { 0 } },	{ 0x2335, { 0 } }, { 0x2336, { 0 } }, { 0x2337, { 0 } },
+	{ 0x2338, { 0 } },	{ 0x2339, { 0 } }, { 0x2901, { 0 } }, { 0x2920, { 0 } },
+	{ 0x293d, { 0x18b6 } }, { 0x29f1, { 0 } }, { 0x3182, { 0 } }, { 0x31c2, { 0x21f1 } },
+	{ 0x31fe, { 0 } },	{ 0x3224, { 0 } }, { 0x323e, { 0 } },
+	{ 0x29bc, { 0x1997, 0x1998 } },
+};
+
+bool gpu_is_on_fabric(uint16_t device_id, uint16_t subsys_id)
+{
+	for (size_t i = 0; i < ARRAY_LEN(sxm); i++)
+		if (sxm[i].id == device_id)
+			return !subsys_id || (subsys_id != sxm[i].but[0] && subsys_id != sxm[i].but[1]);
+	return false;
+}
+
 const struct gpu_chip *gpu_chip_of_id(uint16_t device_id)
 {
 	for (size_t i = 0; i < ARRAY_LEN(gpu_chips); i++)

@@ -42,6 +42,7 @@ const struct gpu_chip *gpu_chip_of_chipset(uint32_t boot0);    /* GPUs whose id 
 const struct gpu_chip *gpu_chip_of_switch(uint32_t boot0);     /* NULL: no NVSwitch */
 const struct gpu_chip *gpu_chip_guess_switch(uint16_t device_id); /* before BAR0 can be read */
 const char *gpu_name_of_id(uint16_t device_id);		       /* "H100"; NULL: no name */
+bool gpu_is_on_fabric(uint16_t device_id, uint16_t subsys_id);	       /* an SXM module */
 const char *gpu_reg_name(const struct gpu_family *family, uint32_t off); /* NULL: none */
 
 extern const struct gpu_family gh100_family, gb100_family, gb202_family, ls10_family;

@@ -82,6 +82,7 @@ struct gpu_dev {
 	char driver[PCI_NAME_BYTES];	/* "" none */
 	char iommu_group[PCI_NAME_BYTES];
 	bool cc_capable, ppcie_capable;
+	bool on_fabric; /* NVLink joins it with others: they change modes together */
 	uint32_t reset_group;	     /* equal and not 0: reset one after another (they share a bus reset) */
 	char in_use[GPU_TEXT_BYTES]; /* why it must not be touched: "pid 812 (qemu-kvm) has /dev/vfio/7
 					open", "bound to nvidia"; "" free */

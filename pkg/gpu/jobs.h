@@ -27,7 +27,7 @@ enum gpu_op {
 	GPU_OP_UNBIND,	 /* remembers the driver, sets driver_override to it, unbinds */
 	GPU_OP_STAGE,	 /* knobs := mode, read back; undo */
 	GPU_OP_UNSTAGE,	 /* knobs := undo */
-	GPU_OP_RESET,	 /* reset, boot, active pair must be `mode` */
+	GPU_OP_RESET,	 /* reset, boot, active pair must be `mode` (any_mode: may be any) */
 	GPU_OP_VERIFY,	 /* boot, active pair must be `mode` */
 	GPU_OP_BIND,	 /* to the driver that the record remembers; nothing remembered: nothing to do */
 	GPU_N_OPS
@@ -43,6 +43,7 @@ struct gpu_result {
 	struct gpu_pair active; /* (unknown, unknown) when it was not read */
 	enum gpu_staged_answer staged; /* QUERY with want_staged; unknown: staged_error says why */
 	bool is_bridge;		 /* QUERY: class 068000, but PMC_BOOT_0 is no NVSwitch's: leave it alone */
+	bool needs_reset;	 /* QUERY: failed as boot is not complete, which a reset may cure */
 	bool was_reset;		 /* RESET: the reset itself went through, whatever came after */
 	bool ppcie_capable;	 /* what the registers say, as name and chip_name */
 	char chip_name[GPU_NAME_BYTES], name[GPU_NAME_BYTES];
@@ -61,6 +62,7 @@ struct gpu_job {
 	enum gpu_op op;
 	enum gpu_mode mode;    /* STAGE, RESET, VERIFY; QUERY with want_staged */
 	bool want_staged;      /* QUERY */
+	bool any_mode;	       /* RESET */
 	struct gpu_undo undo;  /* UNSTAGE */
 	int lock_fd;	       /* stays open in the child; -1 none */
 	uint64_t deadline_ms;  /* from the start of its child; 0: the operation's own */

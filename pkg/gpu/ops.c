@@ -120,8 +120,10 @@ static int op_query(struct session *s, const struct gpu_job *job, struct gpu_res
 	struct gpu_pair pair;
 	bool same;
 
-	if (gpu_query(&s->gpu, &pair, err) < 0)
+	if (gpu_query(&s->gpu, &pair, err) < 0) {
+		out->needs_reset = err->kind == ERR_TIMEOUT;
 		return -1;
+	}
 	read_pair(s, pair, out);
 	if (!job->want_staged || !s->gpu.chip->family)
 		return 0;
@@ -148,7 +150,7 @@ static int op_reset(struct session *s, const struct gpu_job *job, struct gpu_res
 		return -1;
 	if (s->env->note)
 		s->env->note(s->env->arg, LOG_INFO, "reset");
-	r = gpu_verify(&s->gpu, job->mode, &pair, err);
+	r = job->any_mode ? gpu_query(&s->gpu, &pair, err) : gpu_verify(&s->gpu, job->mode, &pair, err);
 	read_pair(s, pair, out);
 	return r;
 }

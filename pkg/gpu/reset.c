@@ -91,6 +91,6 @@ int gpu_verify(struct gpu *g, enum gpu_mode mode, struct gpu_pair *out, struct e
 	if (gpu_pair_equal(*out, want))
 		return 0;
 	gpu_dump(g);
-	return err_set(err, ERR_DEVICE, "the mode did not change: %s is in force, %s is wanted",
+	return err_set(err, ERR_DEVICE, "the mode did not change: (%s) is in force, (%s) is wanted",
 		       pair_text(*out, have_text), pair_text(want, want_text));
 }

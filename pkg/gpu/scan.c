@@ -115,6 +115,8 @@ static void dev_fill(const struct pci_info *info, const struct gpu_scan_opts *op
 	} else if (dev->kind == GPU_KIND_GPU) {
 		dev->cc_capable = has_id(&opts->capable, info->device);
 	}
+	dev->on_fabric = dev->kind == GPU_KIND_NVSWITCH ||
+			 gpu_is_on_fabric(info->device, info->subsys_device);
 	name_fill(dev);
 	if (!info->ids_known)
 		str_copy(dev->error, sizeof(dev->error), info->error);

@@ -10,9 +10,9 @@
 
 #include "base/str.h"
 
-enum step { UNBIND, OFF_STAGE, OFF_RESET, STAGE, RESET, ROLLBACK, BIND, DONE, N_STEPS };
+enum step { UNBIND, REVIVE, OFF_STAGE, OFF_RESET, STAGE, RESET, ROLLBACK, BIND, DONE, N_STEPS };
 
-const char *const gpu_switch_step_names[] = { "unbind", "ppcie-off", "stage", "unstage",
+const char *const gpu_switch_step_names[] = { "unbind", "revive", "ppcie-off", "stage", "unstage",
 					      "reset", "bind", "done" };
 
 struct device {
@@ -58,6 +58,11 @@ static bool wants_unbind(const struct gpu_switch *s, const struct device *d)
 {
 	(void)s;
 	return d->need != GPU_NEED_NOTHING && *d->in.dev->driver;
+}
+
+static bool wants_revive(const struct gpu_switch *s, const struct device *d)
+{
+	return !s->spec.no_reset && d->need == GPU_NEED_RESET && d->in.active.cc == GPU_CC_UNKNOWN;
 }
 
 static bool wants_ppcie_off(const struct gpu_switch *s, const struct device *d)
@@ -106,6 +111,12 @@ static void job_off(const struct gpu_switch *s, const struct device *d, struct g
 	job->mode = GPU_MODE_OFF;
 }
 
+static void job_any(const struct gpu_switch *s, const struct device *d, struct gpu_job *job)
+{
+	job_mode(s, d, job);
+	job->any_mode = true;
+}
+
 /* Knobs that say what is active are better than those we found: these may have been left by somebody
  * who was killed. */
 static void job_rollback(const struct gpu_switch *s, const struct device *d, struct gpu_job *job)
@@ -128,7 +139,8 @@ static const struct row {
 	void (*fill)(const struct gpu_switch *s, const struct device *d, struct gpu_job *job);
 	enum step on_ok, on_fail;
 } rows[N_STEPS] = {
-	[UNBIND]    = { GPU_SWITCH_UNBIND, GPU_OP_UNBIND, wants_unbind, job_mode, OFF_STAGE, BIND },
+	[UNBIND]    = { GPU_SWITCH_UNBIND, GPU_OP_UNBIND, wants_unbind, job_mode, REVIVE, BIND },
+	[REVIVE]    = { GPU_SWITCH_REVIVE, GPU_OP_RESET, wants_revive, job_any, OFF_STAGE, BIND },
 	[OFF_STAGE] = { GPU_SWITCH_PPCIE_OFF, GPU_OP_STAGE, wants_ppcie_off, job_off, OFF_RESET, ROLLBACK },
 	[OFF_RESET] = { GPU_SWITCH_PPCIE_OFF, GPU_OP_RESET, wants_ppcie_off, job_off, STAGE, ROLLBACK },
 	[STAGE]     = { GPU_SWITCH_STAGE, GPU_OP_STAGE, wants_stage, job_mode, RESET, ROLLBACK },
@@ -166,6 +178,9 @@ static void result_take(struct gpu_switch *s, struct device *d, const struct gpu
 			d->dirty = false;
 		if (r->was_reset || r->active.cc != GPU_CC_UNKNOWN)
 			d->in.active = r->active;
+		if (s->step == REVIVE && s->spec.mode != GPU_MODE_PPCIE &&
+		    gpu_pair_equal(r->active, gpu_wanted(d->in.dev, s->spec.mode)))
+			d->need = GPU_NEED_STAGE; /* it had been staged, and now is in force */
 	}
 	if (!r->ok)
 		error_keep(s, d, r);

@@ -5,13 +5,15 @@
  * The whole sequence, in the order that the hardware wants, as jobs with barriers between them:
  *
  *	unbind    those that a vfio driver has; the record remembers it
+ *	revive    those whose active pair is not known, as they did not boot: reset, whatever comes
  *	ppcie-off only for on and devtools: devices with PPCIe active are staged off, reset, verified
  *	stage     knobs, on every device that needs it; when one fails, the others get theirs back
  *	reset     all that were staged and are not yet in the mode; boot; verify
  *	bind      to the driver they had; also after a failure, and when interrupted too
  *
  * In:       devices that can do it (gpu_can()), locked by the caller, each with its active pair and
- *           with whether its knobs say the mode (GPU_OP_QUERY with want_staged).
+ *           with whether its knobs say the mode (GPU_OP_QUERY with want_staged).  A result with
+ *           needs_reset goes in as it is, with its pair unknown.
  * Out:      one result per device, in their order: ok only when the pair that was read is the wanted
  *           one (no_reset: when the knobs were read back).  Devices that need nothing are ok at once.
  * Refuses:  devices in use (looked up again at the start): ERR_BUSY, nothing was touched.
@@ -38,6 +40,7 @@ void gpu_switch_plan(const struct gpu_switch_dev *dev, size_t n, enum gpu_mode m
 
 enum gpu_switch_step {
 	GPU_SWITCH_UNBIND,
+	GPU_SWITCH_REVIVE,
 	GPU_SWITCH_PPCIE_OFF,
 	GPU_SWITCH_STAGE,
 	GPU_SWITCH_UNSTAGE,

@@ -126,6 +126,10 @@ static void channel_serve(struct gpumodel *m, struct device *d, unsigned channel
 	uint32_t bytes = c->cmd_tail - c->cmd_head + 4, in[EMEM_CHANNEL_BYTES / 4], out[8];
 	size_t n_out = 0, first = base_of(channel) / 4;
 
+	if (!queue_pending(c->cmd_head, c->cmd_tail)) {
+		c->due_us = 0; /* taken back: a client that resumes a stuck queue writes tail, then head */
+		return;
+	}
 	if (bytes < 8 || bytes > EMEM_CHANNEL_BYTES || bytes % 4) {
 		violation(m, d, V_OTHER, "command of %u bytes on channel %u", bytes, channel);
 		bytes = 8;

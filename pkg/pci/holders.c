@@ -150,6 +150,15 @@ static void note_holder(struct walk *w, const char *pid, const char *path)
 	}
 }
 
+static bool folder_is_there(const char *path)
+{
+	char folder[PCI_PATH_BYTES];
+
+	str_copy(folder, sizeof(folder), path);
+	*strrchr(folder, '/') = '\0';
+	return access(folder, F_OK) == 0;
+}
+
 /* Whether descriptor `fd` of the folder `dir_fd` is the node that we know by that name. */
 static bool is_our_node(const struct walk *w, int dir_fd, const char *fd, const char *path)
 {
@@ -158,7 +167,7 @@ static bool is_our_node(const struct walk *w, int dir_fd, const char *fd, const 
 
 	snprintf(ours, sizeof(ours), "%s%s", w->host->host_root, path);
 	if (stat(ours, &we) < 0 && stat(path, &we) < 0)
-		return true; /* we cannot see it: go by the name */
+		return !folder_is_there(ours) && !folder_is_there(path); /* no /dev: go by the name */
 	return fstatat(dir_fd, fd, &they, 0) < 0 || same_node(&we, &they);
 }
 
