@@ -42,6 +42,23 @@ const char *http_reason(int code)
 	return "Status";
 }
 
+/* Only printable ASCII: targets are percent-encoded, and both end up in JSON lines. */
+static bool is_printable(const char *s)
+{
+	for (; *s; s++)
+		if (*s <= ' ' || *s > '~')
+			return false;
+	return true;
+}
+
+static char *printable(char *s)
+{
+	for (char *p = s; *p; p++)
+		if (*p < ' ' || *p > '~')
+			*p = '?';
+	return s;
+}
+
 static bool request_line_parse(char *line, struct http_request *rq)
 {
 	char *target = strchr(line, ' '), *version = target ? strrchr(line, ' ') : NULL;
@@ -50,7 +67,7 @@ static bool request_line_parse(char *line, struct http_request *rq)
 		return false;
 	*target++ = '\0';
 	*version++ = '\0';
-	return str_eq(version, "HTTP/1.1") && *target == '/' &&
+	return str_eq(version, "HTTP/1.1") && *target == '/' && is_printable(target) &&
 	       str_copy(rq->method, sizeof(rq->method), line) &&
 	       str_copy(rq->target, sizeof(rq->target), target);
 }
@@ -76,7 +93,7 @@ static bool header_parse(char *line, struct http_request *rq)
 	else if (!strcasecmp(line, "Content-Type"))
 		str_copy(rq->content_type, sizeof(rq->content_type), v);
 	else if (!strcasecmp(line, "User-Agent"))
-		str_copy(rq->agent, sizeof(rq->agent), str_printable(v));
+		str_copy(rq->agent, sizeof(rq->agent), printable(v));
 	else if (!strcasecmp(line, "Authorization"))
 		return str_copy(rq->authorization, sizeof(rq->authorization), v);
 	return true;

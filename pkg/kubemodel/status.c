@@ -127,6 +127,16 @@ void km_answer_json(struct kubemodel_answer *a, int code, json_t *takes)
 	km_buf_must(buf_adds(&a->body, "\n", &err));
 }
 
+/* What came with the request may be cut in the middle of a character, or never was UTF-8: neither
+ * may get into JSON.  In place. */
+static char *ascii(char *s)
+{
+	for (char *p = s; *p; p++)
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	return s;
+}
+
 bool km_fail(struct kubemodel_answer *a, int code, const char *reason, json_t *details,
 	     const char *fmt, ...)
 {
@@ -137,7 +147,7 @@ bool km_fail(struct kubemodel_answer *a, int code, const char *reason, json_t *d
 	vsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);
 	km_answer_json(a, code,
-		       km_status(code, reason ? reason : reason_of(code), details, message));
+		       km_status(code, reason ? reason : reason_of(code), details, ascii(message)));
 	return false;
 }
 
@@ -151,11 +161,13 @@ bool km_fail_not_found(struct kubemodel_answer *a, const struct km_target *t)
 bool km_fail_invalid(struct kubemodel_answer *a, const struct km_kind *kind, const char *name,
 		     const char *field, const char *what)
 {
+	char text[1024];
 	json_t *d = km_details(NULL, name);
 	const char *reason = str_starts(what, "Required value") ? "FieldValueRequired"
 			     : str_starts(what, "Too long")	? "FieldValueTooLong"
 								: "FieldValueInvalid";
 
+	snprintf(text, sizeof(text), "%s", what);
 	json_object_set_new(d, "kind", json_string(kind->kind));
 	json_object_set_new(
 		d, "causes",

@@ -43,6 +43,7 @@ static void answer_check(struct kubemodel_answer *a)
 	buf_clear(&line);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct kubemodel_config c = KUBEMODEL_CONFIG_INIT;

@@ -506,7 +506,7 @@ def bad_http_is_refused(folder):
              b"GET /version HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b"GET /" + b"\0 HTTP/1.1\r\n\r\n",
              b"PATCH /api/v1/nodes/n1 HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n",
              b"PATCH /api/v1/nodes/n1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-             b"X" * 70000]
+             b"GET /\xff HTTP/1.1\r\n\r\n", b"X" * 70000]
     with server(folder) as kube:
         for case in cases:
             got = raw(kube, case)
