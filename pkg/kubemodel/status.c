@@ -169,9 +169,9 @@ bool km_fail_invalid(struct kubemodel_answer *a, const struct km_kind *kind, con
 
 	snprintf(text, sizeof(text), "%s", what);
 	json_object_set_new(d, "kind", json_string(kind->kind));
-	json_object_set_new(
-		d, "causes",
-		json_pack("[{s:s, s:s, s:s}]", "reason", reason, "message", what, "field", field));
+	json_object_set_new(d, "causes",
+			    json_pack("[{s:s, s:s, s:s}]", "reason", reason, "message", ascii(text),
+				      "field", field));
 	return km_fail(a, 422, NULL, d, "%s \"%s\" is invalid: %s: %s", kind->kind, name, field,
 		       what);
 }
