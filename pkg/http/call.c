@@ -399,10 +399,24 @@ static void finish(struct http_call *call, const struct http_response *response,
 	call_free(call);
 }
 
+static void count(struct http_call *call)
+{
+	struct http_stats *s = &call->client->stats;
+	long connects = 0, request_bytes = 0;
+	curl_off_t upload = 0;
+
+	curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &connects);
+	curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
+	curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &upload);
+	s->connections += (uint64_t)connects;
+	s->bytes_out += (uint64_t)request_bytes + (uint64_t)upload;
+}
+
 void call_fail(struct http_call *call, const struct err *why)
 {
 	struct http_response response = { .content_type = "" };
 
+	count(call);
 	call_forget_easy(call);
 	finish(call, &response, why);
 }
@@ -454,19 +468,6 @@ static void curl_error(const struct http_call *call, CURLcode result, struct err
 			kind = kinds[i].kind;
 	str_copy(why, sizeof(why), call->why[0] ? call->why : curl_easy_strerror(result));
 	err_set(err, kind, "%s: %s", call->client->url, str_printable(str_trim(why)));
-}
-
-static void count(struct http_call *call)
-{
-	struct http_stats *s = &call->client->stats;
-	long connects = 0, request_bytes = 0;
-	curl_off_t upload = 0;
-
-	curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &connects);
-	curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
-	curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &upload);
-	s->connections += (uint64_t)connects;
-	s->bytes_out += (uint64_t)request_bytes + (uint64_t)upload;
 }
 
 void call_finish(struct http_call *call, CURLcode result)
