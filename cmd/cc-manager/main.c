@@ -5,6 +5,7 @@
 
 #include "app.h"
 #include "base/log.h"
+#include "base/mem.h"
 
 static int run(struct app *app, int *exit_code)
 {
@@ -29,6 +30,7 @@ int main(int argc, char **argv)
 	static struct app app; /* large, and mostly never touched */
 	int exit_code = EXIT_FAILURE;
 
+	mem_lean();
 	switch (config_load(&app.config, argc, argv, getenv)) {
 	case OPTS_DONE:
 		return EXIT_SUCCESS;

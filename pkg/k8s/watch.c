@@ -3,10 +3,10 @@
  * List, then watch, for ever.  resourceVersion is a text we give back as we got it.  What we know stays
  * valid while the link is down; a 410 or an answer that makes no sense means to list again.
  */
-#include <malloc.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/str.h"
 #include "json/json.h"
 #include "k8s/internal.h"
