@@ -2,15 +2,18 @@
 """Many cc-manager processes against one API server: what grows with the cluster. GPUCC_E2E_AGENTS says how many."""
 
 import concurrent.futures
-import datetime
 import json
 import os
+import re
 import signal
+import socket
 import time
 
 from agent import Agent, elapsed, memory_kb
 from e2e import MODE, READY, STATE, STATUS, test
 from simlib import READY_FOR, wait_until
+
+AWAY_S = 12
 
 
 def converged(t, mode):
@@ -38,29 +41,43 @@ def wait_converged(t, mode, wanted, seconds):
     return ", ".join(f"{k} {v:.1f} s" for k, v in marks.items())
 
 
-def audit_time(entry):
-    return datetime.datetime.fromisoformat(entry["requestReceivedTimestamp"].replace("Z", "+00:00")).timestamp()
+def node_of(entry):
+    """The scale run's node whose agent made a request, or an empty string."""
+    node = entry.get("user", {}).get("extra", {}).get("authentication.kubernetes.io/node-name", [""])[0]
+    return node if node.startswith("scale-") else ""
 
 
 def scale_requests(t, skip):
-    nodes = 0
-    for entry in t.cluster.audit(skip):
-        node = entry.get("user", {}).get("extra", {}).get("authentication.kubernetes.io/node-name", [""])[0]
-        nodes += node.startswith("scale-") and (entry["stage"] == "ResponseComplete") != (entry["verb"] == "watch")
-    return nodes
+    return sum(1 for e in t.cluster.audit(skip)
+               if node_of(e) and (e["stage"] == "ResponseComplete") != (e["verb"] == "watch"))
 
 
-def reconnects(t, skip):
-    """After how many seconds, from the first of them on, each node's first watch began."""
-    first = {}
-    for entry in t.cluster.audit(skip):
-        if entry["verb"] == "watch" and entry["stage"] == "ResponseStarted" and \
-                entry["objectRef"]["resource"] == "nodes" and entry["responseStatus"]["code"] == 200:
-            node = entry["user"].get("extra", {}).get("authentication.kubernetes.io/node-name", [""])[0]
-            if node.startswith("scale-"):
-                first.setdefault(node, audit_time(entry))
-    begin = min(first.values(), default=0)
-    return sorted(v - begin for v in first.values())
+def node_watches(t, skip=0):
+    return [e for e in t.cluster.audit(skip)
+            if node_of(e) and e["verb"] == "watch" and e["stage"] == "ResponseStarted"
+            and e["objectRef"]["resource"] == "nodes" and e["responseStatus"]["code"] == 200]
+
+
+def watch_timeouts(t):
+    return [int(re.search(r"timeoutSeconds=(\d+)", e["requestURI"]).group(1)) for e in node_watches(t)]
+
+
+def watching_again(t, skip):
+    return {node_of(e) for e in node_watches(t, skip)}
+
+
+def attempts_while_away(port, seconds):
+    """In the API server's place: accepts connections and closes them; returns when they came, in seconds."""
+    begin, times = time.monotonic(), []
+    with socket.create_server(("127.0.0.1", port), backlog=1024) as listener:
+        while (left := seconds - elapsed(begin)) > 0:
+            listener.settimeout(left)
+            try:
+                listener.accept()[0].close()
+                times.append(elapsed(begin))
+            except TimeoutError:
+                break
+    return times
 
 
 @test(alone=True)
@@ -91,16 +108,20 @@ def test_scale(t):
     print(f"# {count} agents: PSS {pss:.0f} MiB ({pss / count:.2f} each), RSS {rss:.0f} MiB; "
           f"API server RSS {server:.0f} MiB", flush=True)
 
+    timeouts = watch_timeouts(t)
+    print(f"# watches ask for {min(timeouts)} to {max(timeouts)} s, {len(set(timeouts))} different", flush=True)
+    assert count < 20 or max(timeouts) - min(timeouts) > max(timeouts) / 4, "watches that start together end apart"
+
     skip = len(t.cluster.audit())
     t.cluster.stop_api(signal.SIGKILL)
-    time.sleep(2)
+    attempts = attempts_while_away(t.cluster.port, AWAY_S)
+    seconds = [sum(1 for v in attempts if n <= v < n + 1) for n in range(AWAY_S)]
+    print(f"# connections tried while the server is away, per second: {seconds}", flush=True)
+    assert attempts and max(seconds[2:]) <= 0.75 * count, "attempts come spread out"
     t.cluster.start_api()
-    wait_until(lambda: len(reconnects(t, skip)) == count, 150, "all agents watch again", every=1)
-    times = reconnects(t, skip)
-    buckets = [sum(1 for v in times if n <= v < n + 1) for n in range(int(times[-1]) + 1)]
-    print(f"# watches after a restart of the server: {times[len(times) // 2]:.1f} s half, {times[-1]:.1f} s all; "
-          f"per second {buckets}", flush=True)
-    assert count < 20 or max(buckets) <= 0.6 * count, "reconnects come spread out"
+    begin = time.monotonic()
+    wait_until(lambda: len(watching_again(t, skip)) == count, 150, "all agents watch again", every=0.5)
+    print(f"# all {count} watch again {elapsed(begin):.1f} s after the server was back", flush=True)
     t.cluster.kubectl("label", "nodes", "-l", "example.com/scale", "--overwrite", f"{MODE}=devtools", seconds=300)
     t.note(f"{count} agents, devtools after the restart: {wait_converged(t, 'devtools', count, 60 + count)}")
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
