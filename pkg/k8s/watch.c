@@ -229,8 +229,7 @@ static void on_open(void *arg)
 
 	w->token_read_again = false;
 	w->refused = 0;
-	malloc_trim(
-		0); /* what the list and the handshake took goes back; from here on we mostly wait */
+	mem_give_back(); /* what the list and the handshake took; from here on we mostly wait */
 	enter(w);
 	w->ops->link(w->arg, true, &none);
 	leave(w);
