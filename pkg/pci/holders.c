@@ -166,8 +166,10 @@ static bool is_our_node(const struct walk *w, int dir_fd, const char *fd, const 
 	struct stat we, they;
 
 	snprintf(ours, sizeof(ours), "%s%s", w->host->host_root, path);
+	/* Where the folder is there without the node, nobody can have it; else go by the name. */
 	if (stat(ours, &we) < 0 && stat(path, &we) < 0)
-		return !folder_is_there(ours) && !folder_is_there(path); /* no /dev: go by the name */
+		return !str_starts(path, "/dev/vfio/") ||
+		       (!folder_is_there(ours) && !folder_is_there(path));
 	return fstatat(dir_fd, fd, &they, 0) < 0 || same_node(&we, &they);
 }
 

@@ -14,9 +14,9 @@ static bool word(struct rd *line, char *out, size_t size)
 	uint8_t c;
 	size_t n = 0;
 
-	while (line->left && isblank(line->p[0]) && rd_u8(line, &c))
+	while (line->left && isspace(line->p[0]) && rd_u8(line, &c))
 		;
-	while (line->left && !isblank(line->p[0])) {
+	while (line->left && !isspace(line->p[0])) {
 		if (!rd_u8(line, &c) || n + 1 >= size)
 			return false;
 		out[n++] = (char)c;
