@@ -160,7 +160,7 @@ static int run_command(int argc, char **argv)
 
 	if (!s)
 		return EXIT_GPUSIM;
-	s->lock_fd = s->inotify_fd = -1;
+	s->lock_fd = s->bell_fd = -1;
 	s->start_us = now_us();
 	switch (opts_parse(&run_program, argc, argv, getenv, &s->opts, &n)) {
 	case OPTS_OK:

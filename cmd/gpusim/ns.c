@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ns - a mount namespace of our own: an empty /sys that keeps what programs need of the real one, an
- * empty /dev/vfio, and processes that hold a device open. */
+/* ns - namespaces of our own: an empty /sys that keeps what programs need of the real one, an empty
+ * /dev/vfio, processes that see only each other, and among them those that hold a device open. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -125,54 +125,43 @@ static int dev_rebuild(struct err *err)
 	return file_mkdirs("/dev/vfio", 0755, err);
 }
 
-static bool is_closed_to_us(const char *fds)
-{
-	DIR *dir = opendir(fds);
-	char target[8];
-	struct dirent *e;
-	bool closed = !dir && (errno == EACCES || errno == EPERM);
-
-	while (dir && !closed && (e = readdir(dir)))
-		closed = e->d_name[0] != '.' &&
-			 readlinkat(dirfd(dir), e->d_name, target, sizeof(target)) < 0 &&
-			 (errno == EACCES || errno == EPERM);
-	if (dir)
-		closedir(dir);
-	return closed;
-}
-
-/* In a container, or without privileges, there are processes whose descriptors nobody here may look at.
- * On the machine that is simulated the command may; so it does not see them at all. */
-static void hide_processes(void)
-{
-	DIR *dir = opendir("/proc");
-	char path[300];
-	struct dirent *e;
-
-	while (dir && (e = readdir(dir))) {
-		if (e->d_name[0] < '0' || e->d_name[0] > '9')
-			continue;
-		snprintf(path, sizeof(path), "/proc/%s/fd", e->d_name);
-		if (!is_closed_to_us(path))
-			continue;
-		snprintf(path, sizeof(path), "/proc/%s", e->d_name);
-		if (mount("gpusim", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k") < 0)
-			complain("hiding %s: %s", path, strerror(errno));
-	}
-	if (dir)
-		closedir(dir);
-}
-
 int ns_mount_vfio(struct err *err)
 {
 	struct stat st;
 
-	hide_processes();
 	if (stat("/dev/vfio", &st) < 0)
 		return dev_rebuild(err);
 	if (mount("gpusim", "/dev/vfio", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755") < 0)
 		return err_errno(err, "mounting over /dev/vfio");
 	return 0;
+}
+
+/* Everything started from now on sees only each other: who has a device open is looked for in /proc, where
+ * the same /dev/vfio/10 may be another machine's, and most processes may not be looked into.  The first
+ * one reaps what its parents left behind; the kernel ends all others with it. */
+pid_t ns_pids(struct err *err)
+{
+	pid_t pid = unshare(CLONE_NEWPID) < 0 ? -1 : fork();
+
+	if (pid < 0)
+		return err_errno(err, "a process namespace");
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_NAME, "gpusim-init");
+	signal(SIGCHLD, SIG_IGN);
+	close_range(0, ~0u, 0);
+	for (;;)
+		pause();
+}
+
+/* By the command itself, in a mount namespace that is its alone: we go on reading the host's /proc.
+ * Where a container has parts of /proc covered, the kernel forbids it. */
+int ns_mount_proc(void)
+{
+	if (unshare(CLONE_NEWNS) < 0)
+		return -1;
+	return mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
 }
 
 /* A process that does nothing but keep `path` open, as a virtual machine would.  It is opened before

@@ -138,7 +138,7 @@ struct sim {
 
 	char state_dir[256];
 	bool state_temporary, state_new, dirty;
-	int lock_fd, inotify_fd;
+	int lock_fd, bell_fd;
 	uint64_t saved_us, looked_us, faults_serial;
 
 	dev_t tree_dev;
@@ -150,6 +150,7 @@ struct sim {
 	struct task *task[TASK_BUCKETS];
 	struct op op[OPS_MAX];
 	unsigned n_ops;
+	pid_t init_pid; /* the first in the command's process namespace */
 	pid_t main_pid, current; /* current: whose access is being served */
 	bool main_done, killed;
 	int main_status;
@@ -185,7 +186,9 @@ int driver_index(const struct sim *s, const char *name);
 /* ns.c */
 int ns_enter(struct err *err) MUST_CHECK;
 int ns_mount_sys(struct err *err) MUST_CHECK;
-int ns_mount_vfio(struct err *err) MUST_CHECK; /* also hides processes that show us nothing */
+int ns_mount_vfio(struct err *err) MUST_CHECK;
+pid_t ns_pids(struct err *err) MUST_CHECK; /* the first process, or -1 */
+int ns_mount_proc(void) MUST_CHECK;	   /* -1: see errno */
 pid_t holder_start(const char *path);
 void holder_stop(pid_t pid);
 

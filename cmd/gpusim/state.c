@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
@@ -290,20 +289,42 @@ int state_faults_reload(struct sim *s, struct err *err)
 	return 0;
 }
 
-/* Did somebody write the file since we last looked?  Our own writes count too, which does no harm. */
+/* `gpusim fault` rings at a FIFO beside the file.  (Of inotify's instances a host has 128, which many
+ * machines side by side use up.) */
+static int bell_open(struct sim *s, struct err *err)
+{
+	char path[300];
+
+	path_of(s, "bell", path);
+	if (mkfifo(path, 0600) < 0 && errno != EEXIST)
+		return err_errno(err, "%s", path);
+	s->bell_fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	return s->bell_fd < 0 ? err_errno(err, "%s", path) : 0;
+}
+
+/* Where nothing runs on the machine, nobody listens. */
+static void bell_ring(const struct sim *s)
+{
+	char path[300];
+	int fd;
+
+	path_of(s, "bell", path);
+	fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (write(fd, "!", 1) != 1)
+		complain("%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+/* Did somebody change the faults since we last looked? */
 bool state_faults_changed(struct sim *s)
 {
-	char events[4096] __attribute__((aligned(8)));
 	bool changed = false;
-	ssize_t n;
+	char bytes[64];
 
-	while ((n = read(s->inotify_fd, events, sizeof(events))) > 0)
-		for (ssize_t at = 0; at + (ssize_t)sizeof(struct inotify_event) <= n;) {
-			const struct inotify_event *e = (const void *)(events + at);
-
-			changed |= e->len && str_eq(e->name, "faults");
-			at += (ssize_t)sizeof(*e) + e->len;
-		}
+	while (read(s->bell_fd, bytes, sizeof(bytes)) > 0)
+		changed = true;
 	return changed;
 }
 
@@ -352,10 +373,7 @@ int state_open(struct sim *s, struct err *err)
 	s->state_new = access(path, F_OK) < 0;
 	if (s->state_new ? state_make(s, err) < 0 : state_load(s, err) < 0)
 		return -1;
-	s->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (s->inotify_fd < 0 || inotify_add_watch(s->inotify_fd, s->state_dir, IN_MOVED_TO) < 0)
-		return err_errno(err, "watching %s", s->state_dir);
-	if (state_faults_reload(s, err) < 0)
+	if (bell_open(s, err) < 0 || state_faults_reload(s, err) < 0)
 		return -1;
 	for (size_t i = 0; i < s->opts.faults.n; i++)
 		if (gpumodel_fault_add(s->model, s->opts.faults.item[i], err) < 0)
@@ -367,7 +385,7 @@ int state_open(struct sim *s, struct err *err)
 
 void state_close(struct sim *s)
 {
-	static const char *const files[] = { "state", "faults", "faults.lock", "lock" };
+	static const char *const files[] = { "state", "faults", "faults.lock", "lock", "bell" };
 	char path[300];
 
 	gpumodel_free(s->model);
@@ -406,7 +424,10 @@ static int fault_edit(struct sim *s, const char *verb, const char *what, struct 
 		return -1;
 	if (str_eq(verb, "list"))
 		return fputs(buf_str(&out), stdout) < 0 ? err_errno(err, "stdout") : 0;
-	return publish(s, "faults", &out, err);
+	if (publish(s, "faults", &out, err) < 0)
+		return -1;
+	bell_ring(s);
+	return 0;
 }
 
 int faults_command(int argc, char **argv)

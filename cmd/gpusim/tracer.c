@@ -60,6 +60,8 @@ static void child_run(struct sim *s, char **argv, int go, int failed, const sigs
 		signal(forwarded[i], SIG_DFL);
 	signal(SIGCHLD, SIG_DFL);
 	sigprocmask(SIG_SETMASK, mask, NULL);
+	if (ns_mount_proc() < 0)
+		complain("/proc stays the host's: %s", strerror(errno));
 	if (read(go, &byte, 1) == 1 && filter_install(s->points.active) == 0)
 		execvp(argv[0], argv);
 	code = errno;
@@ -274,7 +276,7 @@ static void housekeeping(struct sim *s)
 /* Until a child, a signal, a change of the faults, or the next thing that is due. */
 static void wait_for_something(struct sim *s, const sigset_t *mask)
 {
-	struct pollfd pfd = { .fd = s->inotify_fd, .events = POLLIN };
+	struct pollfd pfd = { .fd = s->bell_fd, .events = POLLIN };
 	uint64_t now = now_us(), next = ops_next_us(s);
 	struct timespec ts;
 
@@ -326,6 +328,8 @@ static void kill_all(struct sim *s)
 	for (unsigned i = 0; i < TASK_BUCKETS; i++)
 		for (struct task *t = s->task[i]; t; t = t->next)
 			kill(t->tgid, SIGKILL);
+	if (s->init_pid > 0)
+		kill(s->init_pid, SIGKILL);
 	while ((tid = waitpid(-1, &status, __WALL | WNOHANG)) >= 0 && now_us() < until) {
 		if (tid == 0) {
 			clock_sleep_ms(1);

@@ -512,7 +512,9 @@ int tree_enter(struct sim *s, struct err *err)
 {
 	struct stat st;
 
-	if (ns_enter(err) < 0 || ns_mount_sys(err) < 0 || ns_mount_vfio(err) < 0)
+	if (ns_enter(err) < 0 || (s->init_pid = ns_pids(err)) < 0)
+		return -1;
+	if (ns_mount_sys(err) < 0 || ns_mount_vfio(err) < 0)
 		return -1;
 	if (stat("/sys", &st) < 0)
 		return err_errno(err, "/sys");
