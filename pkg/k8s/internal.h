@@ -81,6 +81,14 @@ struct event { /* object is borrowed from doc */
 /* json_decref(out->doc) when done.  ERR_INVALID for what is no event; an ERROR event is success. */
 int event_parse(struct rd line, struct event *out, struct err *err) MUST_CHECK;
 
+struct skim { /* borrowed from the line */
+	struct rd type, name, uid, version;
+	uint64_t hash; /* of labels and annotations whose key has the prefix, as they are written */
+};
+
+/* False: not written as API servers write, so parse it.  True says nothing about what was skipped. */
+bool event_skim(struct rd line, const char *prefix, struct skim *out);
+
 /* --- list + watch ----------------------------------------------------------------------------- */
 
 struct watch;
@@ -88,6 +96,8 @@ struct watch;
 /* Every int function returns 0, or -1 with err when the object is not what it should be: then the
  * watch starts over with a list.  Any of them may free the watch. */
 struct watch_ops {
+	/* May be NULL.  True: this line tells nothing new but the version, which is now in `version`. */
+	bool (*skim)(void *arg, struct rd line, char *version, size_t size);
 	void (*begin)(void *arg); /* a list begins: what is not in it is gone */
 	int (*object)(void *arg, enum event_type type, const json_t *object, struct err *err);
 	void (*settled)(void *arg,

@@ -44,8 +44,7 @@ static int measure(json_t *from, const char *where, const char *prefix, struct s
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(from, key, value)
-	{
+	json_object_foreach (from, key, value) {
 		if (!wanted(key, prefix))
 			continue;
 		if (!json_is_string(value) ||
@@ -93,8 +92,7 @@ int map_read(const json_t *from, const char *where, const char *prefix, struct k
 	if (!out->pair)
 		return err_nomem(err);
 	at = (char *)(out->pair + sizes.pairs);
-	json_object_foreach((json_t *)from, key, value)
-	{
+	json_object_foreach ((json_t *)from, key, value) {
 		if (!wanted(key, prefix))
 			continue;
 		out->pair[out->n].key = place(&at, key);

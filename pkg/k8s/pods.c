@@ -55,8 +55,7 @@ static int find_owner(const json_t *owners, struct owner *out, struct err *err)
 	const json_t *o;
 	size_t i;
 
-	json_array_foreach(owners, i, o)
-	{
+	json_array_foreach (owners, i, o) {
 		if (json_fields_read(o, "metadata.ownerReferences", fields, ARRAY_LEN(fields), out,
 				     err) < 0)
 			return -1;
@@ -72,8 +71,7 @@ static bool names_resource(json_t *quantities, const char *prefix)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(quantities, key, value)
-	{
+	json_object_foreach (quantities, key, value) {
 		const char *n = json_string_value(value);
 
 		if (str_starts(key, prefix) && !str_eq(n, "0"))
@@ -90,8 +88,7 @@ static bool wants_resource(const json_t *pod, const char *prefix)
 	size_t i;
 
 	for (size_t l = 0; l < ARRAY_LEN(lists); l++) {
-		json_array_foreach(json_object_get(spec, lists[l]), i, container)
-		{
+		json_array_foreach (json_object_get(spec, lists[l]), i, container) {
 			const json_t *resources = json_object_get(container, "resources");
 
 			for (size_t k = 0; k < ARRAY_LEN(kinds); k++)

@@ -24,7 +24,9 @@ struct k8s_reflector {
 	bool listing; /* a list is being read: it counts, whatever we had; etcd may be an older one */
 	bool listed_it; /* ... and it has the node */
 	bool changed;
-	unsigned busy; /* callbacks of ours are on the stack */
+	uint64_t hash,
+		next_hash; /* of the event that `node` is from, of the one being read; 0: unknown */
+	unsigned busy;	   /* callbacks of ours are on the stack */
 	bool freed;
 };
 
@@ -103,6 +105,7 @@ static bool is_older(const struct k8s_reflector *r, const char *version)
 
 static int take(struct k8s_reflector *r, const struct meta *meta, bool deleted, struct err *err)
 {
+	r->hash = 0;
 	if (replace(&r->version, meta->version, err) < 0)
 		return -1;
 	if (!deleted)
@@ -133,7 +136,39 @@ static int on_object(void *arg, enum event_type type, const json_t *object, stru
 	if (!meta.version)
 		return err_set(err, ERR_INVALID, "metadata.resourceVersion: is missing");
 	r->listed_it = true;
-	return is_older(r, meta.version) ? 0 : take(r, &meta, type == EVENT_DELETED, err);
+	if (is_older(r, meta.version))
+		return 0;
+	if (take(r, &meta, type == EVENT_DELETED, err) < 0)
+		return -1;
+	r->hash = r->listing || type == EVENT_DELETED ? 0 : r->next_hash;
+	return 0;
+}
+
+static bool text_is(struct rd text, const char *s)
+{
+	return text.left == strlen(s) && memcmp(text.p, s, text.left) == 0;
+}
+
+static bool on_skim(void *arg, struct rd line, char *version, size_t size)
+{
+	struct k8s_reflector *r = arg;
+	struct err ignored = ERR_INIT;
+	struct skim s;
+
+	r->next_hash = 0;
+	if (!event_skim(line, r->prefix, &s))
+		return false;
+	r->next_hash = s.hash;
+	if (s.hash != r->hash || !r->node.exists || !text_is(s.type, "MODIFIED") ||
+	    !text_is(s.name, r->name) || !text_is(s.uid, r->uid) || s.version.left >= size)
+		return false;
+	str_copyn(version, size, (const char *)s.version.p, s.version.left);
+	if (is_older(r, version))
+		return true;
+	if (replace(&r->version, version, &ignored) < 0)
+		return false;
+	point(r);
+	return true;
 }
 
 static void tell(struct k8s_reflector *r)
@@ -180,7 +215,11 @@ static void on_link(void *arg, bool up, const struct err *why)
 }
 
 static const struct watch_ops ops = {
-	.begin = on_begin, .object = on_object, .settled = on_settled, .link = on_link
+	.skim = on_skim,
+	.begin = on_begin,
+	.object = on_object,
+	.settled = on_settled,
+	.link = on_link,
 };
 
 /* --- life ------------------------------------------------------------------------------------- */

@@ -165,8 +165,7 @@ static int take_page(struct watch *w, const struct http_response *response, stru
 		return -1;
 	if (first && w->ops->begin)
 		w->ops->begin(w->arg);
-	json_array_foreach(items, i, item)
-	{
+	json_array_foreach (items, i, item) {
 		if (w->freed)
 			return 0;
 		if (w->ops->object(w->arg, EVENT_ADDED, item, err) < 0)
@@ -258,6 +257,10 @@ static int take_event(void *arg, struct rd line, struct err *err)
 
 	if (w->freed)
 		return 0;
+	if (w->ops->skim && w->ops->skim(w->arg, line, w->version, sizeof(w->version))) {
+		w->spent = 0;
+		return 0;
+	}
 	if (event_parse(line, &ev, err) < 0)
 		return -1;
 	if (ev.type == EVENT_ERROR)

@@ -285,3 +285,56 @@ TABLE_TEST(k8s_lines, versions_compare_where_they_are_numbers, versions)
 	if (row->comparable)
 		cr_assert_eq((order > 0) - (order < 0), row->sign, "%s %s", row->a, row->b);
 }
+
+/* --- skimming --------------------------------------------------------------------------------- */
+
+#define NODE(version, labels, more)                                                                     \
+	"{\"type\":\"MODIFIED\",\"object\":{\"kind\":\"X\",\"metadata\":{\"name\":\"n\",\"uid\":\"u\"," \
+	"\"resourceVersion\":\"" version "\",\"labels\":{" labels "}" more "}}}"
+#define MODE(v) "\"nvidia.com/cc.mode\":\"" v "\""
+
+static const struct {
+	const char *name, *a, *b;
+	bool skimmed, same; /* `same` where both were skimmed */
+} skims[] = {
+	{ "only the version", NODE("1", MODE("on"), ""), NODE("2", MODE("on"), ""), true, true },
+	{ "labels of others", NODE("1", "\"a\":\"1\"," MODE("on"), ""),
+	  NODE("2", MODE("on") ",\"z\":\"2\"", ""), true, true },
+	{ "other fields",
+	  NODE("1", MODE("on"), ",\"managedFields\":[{\"a\":[1,{\"b\":\"]}\\\"\"}]}],\"x\":null"),
+	  NODE("2", MODE("on"), ""), true, true },
+	{ "our value", NODE("1", MODE("on"), ""), NODE("2", MODE("off"), ""), true, false },
+	{ "our label goes", NODE("1", MODE("on"), ""), NODE("2", "", ""), true, false },
+	{ "ours under another key", NODE("1", MODE("on"), ""),
+	  NODE("2", "\"nvidia.com/x\":\"on\"", ""), true, false },
+	{ "a label becomes an annotation", NODE("1", MODE("on"), ",\"annotations\":{}"),
+	  NODE("2", "", ",\"annotations\":{" MODE("on") "}"), true, false },
+	{ "the cut between key and value", NODE("1", "\"nvidia.com/a\":\"bc\"", ""),
+	  NODE("2", "\"nvidia.com/ab\":\"c\"", ""), true, false },
+	{ "an escape in a value", NODE("1", MODE("o\\u006e"), ""), NODE("2", MODE("on"), ""), true,
+	  false },
+	{ "an escape in a key", NODE("1", "\"nvidia.co\\u006d/x\":\"1\"", ""), NODE("2", "", ""),
+	  false, false },
+	{ "blanks", NODE("1", MODE("on") " ", ""), NODE("2", MODE("on"), ""), false, false },
+	{ "a label that is no string", NODE("1", "\"a\":1", ""), NODE("2", "", ""), false, false },
+	{ "cut off", "{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"resourceVersion\":\"1\"",
+	  NODE("2", "", ""), false, false },
+	{ "no version", "{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{}}}", NODE("2", "", ""),
+	  false, false },
+	{ "something after it", NODE("1", "", "") "x", NODE("2", "", ""), false, false },
+	{ "an open string", "{\"type\":\"MODI\\", NODE("2", "", ""), false, false },
+};
+
+TABLE_TEST(k8s_lines, skimming_sees_what_is_ours, skims)
+{
+	struct skim a, b;
+	bool both = event_skim(rd_of(row->a, strlen(row->a)), "nvidia.com/", &a) &&
+		    event_skim(rd_of(row->b, strlen(row->b)), "nvidia.com/", &b);
+
+	cr_assert_eq(both, row->skimmed, "%s", row->name);
+	if (!both)
+		return;
+	cr_assert_eq(a.hash == b.hash, row->same, "%s", row->name);
+	cr_assert(a.version.left == 1 && *a.version.p == '1', "%s", row->name);
+	cr_assert(a.name.left == 1 && a.uid.left == 1 && *b.type.p == 'M', "%s", row->name);
+}

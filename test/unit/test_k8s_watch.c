@@ -192,6 +192,14 @@ static const struct {
 	  OPEN(EVENT("MODIFIED", META("6", "off")) EVENT("MODIFIED", META("7", "devtools"))
 		       EVENT("MODIFIED", META("8", "ppcie"))),
 	  2, true, "ppcie", "8" },
+	{ "changes of others, then ours, then others'", BODY(LIST("5", META("4", "on"))),
+	  OPEN(EVENT("MODIFIED", META("6", "on")) EVENT("MODIFIED", META("7", "on"))
+		       EVENT("MODIFIED", META("8", "off")) EVENT("MODIFIED", META("9", "off"))),
+	  2, true, "off", "9" },
+	{ "others', then the node goes", BODY(LIST("5", META("4", "on"))),
+	  OPEN(EVENT("MODIFIED", META("6", "on")) EVENT("MODIFIED", META("7", "on"))
+		       EVENT("DELETED", META("8", "on"))),
+	  2, false, "-", "8" },
 	{ "a node that is not there", BODY(LIST("5", "")), OPEN(""), 1, false, "-", "" },
 	{ "a node that comes", BODY(LIST("5", "")), OPEN(EVENT("ADDED", META("6", "on"))), 2, true,
 	  "on", "6" },
