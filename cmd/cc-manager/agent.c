@@ -6,11 +6,11 @@
 #include "base/log.h"
 #include "base/str.h"
 
-#define LEAVE_POLL_MS	20
-#define LEAVE_LIMIT_MS	2000 /* for events that are on their way */
-#define FIELD_MANAGER	"gpucc"
-#define SERVICE_HOST	"KUBERNETES_SERVICE_HOST"
-#define SERVICE_PORT	"KUBERNETES_SERVICE_PORT"
+#define LEAVE_POLL_MS  20
+#define LEAVE_LIMIT_MS 2000 /* for events that are on their way */
+#define FIELD_MANAGER  "gpucc"
+#define SERVICE_HOST   "KUBERNETES_SERVICE_HOST"
+#define SERVICE_PORT   "KUBERNETES_SERVICE_PORT"
 
 /* --- ending ----------------------------------------------------------------------------------- */
 
@@ -40,8 +40,8 @@ static void on_leave(struct source *s, void *arg)
 		return;
 	}
 	if (!app->leaving) {
-		log_warn("leaving in the middle of a phase, the next start goes on from there", "phase",
-			 phase_names[app->machine.phase], NULL);
+		log_warn("leaving in the middle of a phase, the next start goes on from there",
+			 "phase", phase_name(app->machine.phase), NULL);
 		ready_set(app, false);
 	}
 	loop_stop(app->loop, app->exit_code);
@@ -83,7 +83,8 @@ int api_open(struct app *app, struct err *err)
 
 	if (k8s_config_load(&sources, &app->k8s_config, err) < 0 ||
 	    buf_addf(&agent, err, "cc-manager/%s", gpucc_version) < 0 ||
-	    k8s_client_new(app->loop, app->k8s_config, agent.data, FIELD_MANAGER, &app->client, err) < 0)
+	    k8s_client_new(app->loop, app->k8s_config, agent.data, FIELD_MANAGER, &app->client,
+			   err) < 0)
 		return -1;
 	return k8s_events_new(app->client, "cc-manager", app->config.node_name, &app->events, err);
 }

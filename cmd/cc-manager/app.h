@@ -92,6 +92,7 @@ struct app {
 
 	struct machine machine;
 	struct evict *evict;
+	unsigned missing; /* operands that should run and have no pod */
 	struct gpu_switch *gpu_switch;
 	struct gpu_jobs *jobs; /* that put knobs back */
 	struct report report;
@@ -121,7 +122,8 @@ static inline const struct k8s_node *app_node(const struct app *app)
 {
 	return app->reflector ? k8s_reflector_node(app->reflector) : NULL;
 }
-unsigned app_paused_operands(const struct app *app); /* bits of enum evict_operand; report.c */
+unsigned app_paused_operands(const struct app *app);  /* bits of enum evict_operand; report.c */
+unsigned app_running_operands(const struct app *app); /* would be paused */
 
 /* --- survey.c */
 void survey_host(struct app *app); /* confidential VMs, lockdown */
@@ -141,7 +143,7 @@ void phase_verify(struct app *app);
 void phase_restore(struct app *app);
 void phase_report(struct app *app);
 /* Whether there is anything to do in it. */
-bool phase_disturbs(const struct app *app);	 /* announce */
+bool phase_disturbs(const struct app *app); /* announce */
 bool phase_evict_needed(const struct app *app);
 bool phase_switch_needed(const struct app *app);
 bool phase_verify_needed(const struct app *app);

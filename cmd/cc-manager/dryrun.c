@@ -28,13 +28,7 @@ static const char *action(const struct app *app, size_t i)
 
 static unsigned to_pause(const struct app *app)
 {
-	const struct k8s_node *node = app_node(app);
-	unsigned bits = 0;
-
-	for (int i = 0; phase_disturbs(app) && app->config.evict && i < EVICT_N_OPERANDS; i++)
-		if (evict_pause_value(k8s_map_get(&node->labels, evict_operand_labels[i])))
-			bits |= EVICT_BIT(i);
-	return bits;
+	return phase_disturbs(app) && app->config.evict ? app_running_operands(app) : 0;
 }
 
 static const char *or_null(const char *s)
@@ -95,7 +89,8 @@ static int print_text(const struct app *app, struct buf *out, struct err *err)
 	unsigned pause = to_pause(app);
 
 	if (buf_addf(out, err, "node %s: wanted %s%s, in force %s, plan: %s%s%s\n",
-		     app->config.node_name, app->machine.wanted[0] ? app->machine.wanted : "nothing",
+		     app->config.node_name,
+		     app->machine.wanted[0] ? app->machine.wanted : "nothing",
 		     p->from_default && app->machine.wanted[0] ? " (default)" : "",
 		     in_force_names[p->in_force], plan_verdict_names[p->verdict],
 		     p->why.kind ? ": " : "", err_text(&p->why)) < 0)
@@ -110,8 +105,9 @@ static int print_text(const struct app *app, struct buf *out, struct err *err)
 
 		if (buf_addf(out, err, "%s %-8s %-6s %-8s cc %-11s ppcie %-11s %s%s%s\n",
 			     bdf_str(d->dev.bdf), gpu_kind_names[d->dev.kind], d->dev.chip_name,
-			     d->dev.name, gpu_cc_names[d->active.cc], gpu_ppcie_names[d->active.ppcie],
-			     action(app, i), *why ? ": " : "", why) < 0)
+			     d->dev.name, gpu_cc_names[d->active.cc],
+			     gpu_ppcie_names[d->active.ppcie], action(app, i), *why ? ": " : "",
+			     why) < 0)
 			return -1;
 	}
 	return 0;

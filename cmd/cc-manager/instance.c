@@ -14,7 +14,8 @@ static int try(struct app *app, struct err *err)
 {
 	char path[PCI_PATH_BYTES];
 
-	if (snprintf(path, sizeof(path), "%s/" LOCK_NAME, app->config.state_dir) >= (int)sizeof(path))
+	if (snprintf(path, sizeof(path), "%s/" LOCK_NAME, app->config.state_dir) >=
+	    (int)sizeof(path))
 		return err_set(err, ERR_INVALID, "--state-dir is too long");
 	return file_lock(path, &app->instance_fd, err);
 }
@@ -52,8 +53,8 @@ int instance_lock(struct app *app, struct err *err)
 	}
 	if (err->kind != ERR_BUSY)
 		return -1;
-	log_warn("another cc-manager runs on this node, waiting for it to end", "lock", err_text(err),
-		 NULL);
+	log_warn("another cc-manager runs on this node, waiting for it to end", "lock",
+		 err_text(err), NULL);
 	err_clear(err);
 	timer_arm(app->instance_again, LOCK_AGAIN_MS);
 	return 0;

@@ -215,7 +215,8 @@ int metrics_start(struct app *app, struct err *err)
 		return 0;
 	if (err->code != EADDRINUSE)
 		return err_wrap(err, "--metrics-address %s", app->config.metrics_text);
-	log_warn("metrics address is in use, trying again", "address", app->config.metrics_text, NULL);
+	log_warn("metrics address is in use, trying again", "address", app->config.metrics_text,
+		 NULL);
 	err_clear(err);
 	timer_arm(m->again, AGAIN_MS);
 	return 0;

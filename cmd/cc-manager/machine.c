@@ -11,9 +11,11 @@
 #include "base/str.h"
 
 #define MINUTE_MS     60000
-#define WAIT_POLL_MS  5000 /* --busy-policy=wait */
-#define ONCE_LIMIT_MS 60000 /* --once: how long an API server may be away */
-#define STOP_LIMIT_MS 8000 /* SIGTERM: then we go, whatever is open */
+#define LONG_MS	      180000
+#define SWITCH_MS     600000 /* each job has a deadline of its own; this is for all of them */
+#define WAIT_POLL_MS  5000   /* --busy-policy=wait */
+#define ONCE_LIMIT_MS 60000  /* --once: how long an API server may be away */
+#define STOP_LIMIT_MS 8000   /* SIGTERM: then we go, whatever is open */
 #define DRIFT_MS      1000
 #define WRITE_MS      500
 
@@ -27,20 +29,20 @@ static const struct phase_row {
 	uint32_t limit_ms;    /* then ERR_TIMEOUT; 0: its work has limits of its own */
 	enum phase on_ok, on_fail;
 } phases[N_PHASES] = {
-	[IDLE] = {"idle", NULL, NULL, 0, IDLE, IDLE},
-	[PLAN] = {"plan", phase_plan, NULL, 2 * MINUTE_MS, ANNOUNCE, RESTORE},
-	[ANNOUNCE] = {"announce", phase_announce, phase_disturbs, MINUTE_MS, EVICT, RESTORE},
-	[EVICT] = {"evict", phase_evict, phase_evict_needed, 0, SWITCH, RESTORE},
-	[SWITCH] = {"switch", phase_switch, phase_switch_needed, 10 * MINUTE_MS, VERIFY, RESTORE},
-	[VERIFY] = {"verify", phase_verify, phase_verify_needed, MINUTE_MS, RESTORE, RESTORE},
-	[RESTORE] = {"restore", phase_restore, phase_restore_needed, 3 * MINUTE_MS, REPORT, RESTORE},
-	[REPORT] = {"report", phase_report, NULL, 3 * MINUTE_MS, IDLE, REPORT},
+	[IDLE] = { "idle", NULL, NULL, 0, IDLE, IDLE },
+	[PLAN] = { "plan", phase_plan, NULL, LONG_MS, ANNOUNCE, RESTORE },
+	[ANNOUNCE] = { "announce", phase_announce, phase_disturbs, MINUTE_MS, EVICT, RESTORE },
+	[EVICT] = { "evict", phase_evict, phase_evict_needed, 0, SWITCH, RESTORE },
+	[SWITCH] = { "switch", phase_switch, phase_switch_needed, SWITCH_MS, VERIFY, RESTORE },
+	[VERIFY] = { "verify", phase_verify, phase_verify_needed, MINUTE_MS, RESTORE, RESTORE },
+	[RESTORE] = { "restore", phase_restore, phase_restore_needed, LONG_MS, REPORT, RESTORE },
+	[REPORT] = { "report", phase_report, NULL, LONG_MS, IDLE, REPORT },
 };
 
-const char *const phase_names[N_PHASES] = {
-	[IDLE] = "idle",     [PLAN] = "plan",	  [ANNOUNCE] = "announce", [EVICT] = "evict",
-	[SWITCH] = "switch", [VERIFY] = "verify", [RESTORE] = "restore",   [REPORT] = "report",
-};
+const char *phase_name(enum phase phase)
+{
+	return phases[phase].name;
+}
 
 /* --- moving ----------------------------------------------------------------------------------- */
 
@@ -51,8 +53,8 @@ static void log_phase(const struct app *app, enum phase phase)
 
 	snprintf(attempt, sizeof(attempt), "%u", m->attempt);
 	log_event(m->quiet ? LOG_DEBUG : LOG_INFO, "phase", "node", app->config.node_name, "mode",
-		  m->wanted[0] ? m->wanted : "none", "phase", phases[phase].name, "attempt", attempt,
-		  NULL);
+		  m->wanted[0] ? m->wanted : "none", "phase", phases[phase].name, "attempt",
+		  attempt, NULL);
 }
 
 static void end_attempt(struct app *app);
@@ -121,6 +123,7 @@ static void on_move(struct source *s, void *arg)
 	if (err.kind == ERR_NONE && app->stopping && (m->phase == ANNOUNCE || m->phase == EVICT))
 		err_set(&err, ERR_INTERRUPTED, "asked to stop");
 	if (err.kind != ERR_NONE) {
+		phase_cancel(app); /* nothing of it goes on */
 		next = row->on_fail;
 		if (next == m->phase) {
 			pause_phase(app, &err);
@@ -152,8 +155,8 @@ static void on_limit(struct source *s, void *arg)
 
 	(void)s;
 	phase_cancel(app);
-	err_set(&err, ERR_TIMEOUT, "phase %s took longer than %u s", phases[app->machine.phase].name,
-		phases[app->machine.phase].limit_ms / 1000);
+	err_set(&err, ERR_TIMEOUT, "phase %s took longer than %u s",
+		phases[app->machine.phase].name, phases[app->machine.phase].limit_ms / 1000);
 	machine_done(app, &err);
 }
 
@@ -197,8 +200,8 @@ static void log_failure(const struct app *app)
 	if (left != UINT64_MAX)
 		snprintf(again, sizeof(again), "%" PRIu64 "s", (left + 999) / 1000);
 	log_error("attempt failed", "node", app->config.node_name, "mode", m->wanted, "phase",
-		  phases[m->failed_in].name, "attempt", attempt, "again_in", again[0] ? again : NULL,
-		  "error", err_text(&m->first), NULL);
+		  phases[m->failed_in].name, "attempt", attempt, "again_in",
+		  again[0] ? again : NULL, "error", err_text(&m->first), NULL);
 }
 
 static bool once_is_over(const struct app *app)
@@ -244,7 +247,7 @@ static uint64_t hash(uint64_t h, const char *s) /* FNV-1a */
 static struct wish wish_of(const struct k8s_node *node)
 {
 	const char *label = k8s_map_get(&node->labels, LABEL_MODE);
-	struct wish w = {.has_label = label != NULL};
+	struct wish w = { .has_label = label != NULL };
 
 	if (label)
 		str_copy(w.label, sizeof(w.label), label);
@@ -282,7 +285,6 @@ static void begin(struct app *app, const struct wish *wish, bool again)
 	str_copy(m->wanted, sizeof(m->wanted), wanted);
 	m->retry_due = m->resync_due = m->drift_due = false;
 	m->touched = m->repaired = false;
-	m->paused = 0;
 	m->first = ERR_INIT;
 	m->failed_in = IDLE;
 	timer_disarm(m->retry);
@@ -375,9 +377,9 @@ int machine_init(struct app *app, struct err *err)
 	m->first = m->pending = m->plan.why = ERR_INIT;
 	m->plan.in_force = IN_FORCE_UNKNOWN;
 	m->check_staged = true;
-	m->attempts = (struct backoff){app->config.retry_base_ms, app->config.retry_cap_ms, 0};
-	m->writes = (struct backoff){WRITE_MS, MINUTE_MS / 2, 0};
-	m->drifts = (struct backoff){DRIFT_MS, MINUTE_MS, 0};
+	m->attempts = (struct backoff){ app->config.retry_base_ms, app->config.retry_cap_ms, 0 };
+	m->writes = (struct backoff){ WRITE_MS, MINUTE_MS / 2, 0 };
+	m->drifts = (struct backoff){ DRIFT_MS, MINUTE_MS, 0 };
 	if (loop_add_timer(app->loop, on_move, app, &m->move, err) < 0 ||
 	    loop_add_timer(app->loop, on_limit, app, &m->limit, err) < 0 ||
 	    loop_add_timer(app->loop, on_retry, app, &m->retry, err) < 0 ||

@@ -20,7 +20,7 @@
 struct app;
 
 enum phase { IDLE, PLAN, ANNOUNCE, EVICT, SWITCH, VERIFY, RESTORE, REPORT, N_PHASES };
-extern const char *const phase_names[N_PHASES];
+const char *phase_name(enum phase phase); /* "plan" ... */
 
 /* What an attempt was made for. */
 struct wish {
@@ -37,21 +37,20 @@ struct machine {
 	bool quiet;	/* one more look at a device that is held: nothing to log */
 
 	struct wish wish;
-	unsigned attempt; /* for this wish */
+	unsigned attempt;	       /* for this wish */
 	uint64_t attempt_ms, phase_ms; /* begin of each */
 	char wanted[64];
 	struct plan plan;
 	bool check_staged; /* knobs are not known to be what we left them at */
 	bool touched;	   /* this attempt changed devices */
 	bool repaired;	   /* knobs were put back, as far as they could be */
-	unsigned paused;   /* operands that this attempt paused */
 	struct err first;  /* the first error of this attempt */
 	enum phase failed_in;
 
-	struct err pending;	 /* machine_done()'s, until the move */
-	struct source *move;	 /* zero timer */
-	struct source *limit;	 /* of the phase */
-	struct source *retry;	 /* a failed attempt, a failed write */
+	struct err pending;   /* machine_done()'s, until the move */
+	struct source *move;  /* zero timer */
+	struct source *limit; /* of the phase */
+	struct source *retry; /* a failed attempt, a failed write */
 	struct source *resync;
 	struct source *drift;	 /* somebody changed what we wrote, or operands are paused */
 	struct backoff attempts; /* between attempts */

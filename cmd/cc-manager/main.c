@@ -11,13 +11,14 @@ static int run(struct app *app, int *exit_code)
 {
 	struct err err = ERR_INIT;
 
-	if (loop_new(&app->loop, &err) < 0 ||	/* everything below calls back from here */
+	if (loop_new(&app->loop, &err) < 0 || /* everything below calls back from here */
 	    stop_on_signals(app, &err) < 0 ||
-	    api_open(app, &err) < 0 ||		/* where the server is; nothing is sent yet */
+	    api_open(app, &err) < 0 || /* where the server is; nothing is sent yet */
 	    report_init(app, &err) < 0 ||
-	    machine_init(app, &err) < 0 ||	/* plan, announce, evict, switch, verify, restore, report */
+	    machine_init(app, &err) <
+		    0 || /* plan, announce, evict, switch, verify, restore, report */
 	    metrics_start(app, &err) < 0 ||
-	    instance_lock(app, &err) < 0 ||	/* then agent_begin(): label changes feed the machine */
+	    instance_lock(app, &err) < 0 || /* then agent_begin(): label changes feed the machine */
 	    loop_run(app->loop, exit_code, &err) < 0) {
 		log_error(err_text(&err), NULL);
 		return -1;
@@ -41,9 +42,9 @@ int main(int argc, char **argv)
 	}
 	log_init("cc-manager", (enum log_level)app.config.log_level,
 		 (enum log_format)app.config.log_format);
-	app.host = (struct pci_host){.sysfs_root = app.config.sysfs_root,
-				     .host_root = app.config.host_root,
-				     .state_dir = app.config.state_dir};
+	app.host = (struct pci_host){ .sysfs_root = app.config.sysfs_root,
+				      .host_root = app.config.host_root,
+				      .state_dir = app.config.state_dir };
 	app.instance_fd = -1;
 	if (run(&app, &exit_code) < 0)
 		exit_code = EXIT_FAILURE;

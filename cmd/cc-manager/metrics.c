@@ -7,7 +7,7 @@
 #include "app.h"
 #include "base/str.h"
 
-static const double bucket_limits[METRICS_N_BUCKETS] = {0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600};
+static const double bucket_limits[METRICS_N_BUCKETS] = { 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600 };
 
 void metrics_count_switch(struct metrics *m, bool ok, uint64_t took_ms)
 {
@@ -28,7 +28,8 @@ static int head(struct buf *out, const char *name, const char *type, const char 
 
 static int put_modes(const struct app *app, struct buf *out, struct err *err)
 {
-	if (head(out, "gpucc_cc_mode", "gauge", "1 for the mode that is in force on a device", err) < 0)
+	if (head(out, "gpucc_cc_mode", "gauge", "1 for the mode that is in force on a device",
+		 err) < 0)
 		return -1;
 	for (size_t i = 0; i < app->devices.n; i++) {
 		const struct device *d = &app->devices.item[i];
@@ -57,10 +58,11 @@ static int put_wanted(const struct app *app, struct buf *out, struct err *err)
 
 static int put_phase(const struct app *app, struct buf *out, struct err *err)
 {
-	if (head(out, "gpucc_cc_phase", "gauge", "1 for the phase that runs, idle for none", err) < 0)
+	if (head(out, "gpucc_cc_phase", "gauge", "1 for the phase that runs, idle for none", err) <
+	    0)
 		return -1;
 	for (int p = 0; p < N_PHASES; p++)
-		if (buf_addf(out, err, "gpucc_cc_phase{phase=\"%s\"} %d\n", phase_names[p],
+		if (buf_addf(out, err, "gpucc_cc_phase{phase=\"%s\"} %d\n", phase_name(p),
 			     p == (int)app->machine.phase) < 0)
 			return -1;
 	return 0;
@@ -84,7 +86,8 @@ static int put_switches(const struct app *app, struct buf *out, struct err *err)
 			return -1;
 	return buf_addf(out, err,
 			"gpucc_cc_switch_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n"
-			"gpucc_cc_switch_seconds_sum %g\ngpucc_cc_switch_seconds_count %" PRIu64 "\n",
+			"gpucc_cc_switch_seconds_sum %g\ngpucc_cc_switch_seconds_count %" PRIu64
+			"\n",
 			all, m->seconds_sum, all);
 }
 
@@ -93,17 +96,20 @@ static int put_kube(const struct app *app, struct buf *out, struct err *err)
 	static struct k8s_stats stats;
 
 	k8s_client_stats(app->client, &stats);
-	if (head(out, "gpucc_kube_requests_total", "counter", "requests to the API server", err) < 0)
+	if (head(out, "gpucc_kube_requests_total", "counter", "requests to the API server", err) <
+	    0)
 		return -1;
 	for (size_t i = 0; i < stats.n; i++)
-		if (buf_addf(out, err, "gpucc_kube_requests_total{verb=\"%s\",code=\"%d\"} %" PRIu64 "\n",
+		if (buf_addf(out, err,
+			     "gpucc_kube_requests_total{verb=\"%s\",code=\"%d\"} %" PRIu64 "\n",
 			     stats.requests[i].verb, stats.requests[i].code,
 			     stats.requests[i].count) < 0)
 			return -1;
 	if (head(out, "gpucc_kube_watch_restarts_total", "counter", "watches that ended", err) < 0)
 		return -1;
 	for (int i = 0; i < K8S_N_RESTARTS; i++)
-		if (buf_addf(out, err, "gpucc_kube_watch_restarts_total{cause=\"%s\"} %" PRIu64 "\n",
+		if (buf_addf(out, err,
+			     "gpucc_kube_watch_restarts_total{cause=\"%s\"} %" PRIu64 "\n",
 			     k8s_restart_names[i], stats.watch_restarts[i]) < 0)
 			return -1;
 	return 0;
@@ -116,8 +122,8 @@ static int put_rest(const struct app *app, struct buf *out, struct err *err)
 		     __builtin_popcount(app_paused_operands(app))) < 0 ||
 	    head(out, "gpucc_build_info", "gauge", "which build this is", err) < 0)
 		return -1;
-	return buf_addf(out, err, "gpucc_build_info{version=\"%s\",commit=\"%s\"} 1\n", gpucc_version,
-			gpucc_commit);
+	return buf_addf(out, err, "gpucc_build_info{version=\"%s\",commit=\"%s\"} 1\n",
+			gpucc_version, gpucc_commit);
 }
 
 static const char *why_not_ready(const struct app *app)
@@ -140,7 +146,8 @@ int metrics_answer(const struct app *app, const char *path, struct buf *out, str
 	if (str_eq(path, "/readyz"))
 		return buf_adds(out, why ? why : "ok\n", err) < 0 ? -1 : why ? 503 : 200;
 	if (!str_eq(path, "/metrics"))
-		return buf_adds(out, "there is /metrics, /healthz and /readyz\n", err) < 0 ? -1 : 404;
+		return buf_adds(out, "there is /metrics, /healthz and /readyz\n", err) < 0 ? -1
+											   : 404;
 	if (put_modes(app, out, err) < 0 || put_wanted(app, out, err) < 0 ||
 	    put_phase(app, out, err) < 0 || put_switches(app, out, err) < 0 ||
 	    put_kube(app, out, err) < 0 || put_rest(app, out, err) < 0)

@@ -30,7 +30,9 @@ static void plan_nothing(struct app *app, const struct err *why)
 	struct plan *p = &app->machine.plan;
 
 	app->devices.n = 0;
-	*p = (struct plan){.verdict = PLAN_REFUSE, .retry = true, .reason = "DeviceError", .why = *why};
+	*p = (struct plan){
+		.verdict = PLAN_REFUSE, .retry = true, .reason = "DeviceError", .why = *why
+	};
 	p->in_force = IN_FORCE_UNKNOWN;
 	machine_done(app, why);
 }
@@ -92,7 +94,7 @@ bool phase_disturbs(const struct app *app)
 	return p->verdict == PLAN_SWITCH && p->disturbs;
 }
 
-void phase_announce(struct app *app)
+static void announce(struct app *app)
 {
 	struct err err = ERR_INIT;
 
@@ -100,10 +102,12 @@ void phase_announce(struct app *app)
 		machine_done(app, &err);
 }
 
-bool phase_evict_needed(const struct app *app)
+static void on_listed(void *arg, unsigned missing)
 {
-	return phase_disturbs(app) && (app->machine.plan.drain ||
-				       (app->config.evict && app_paused_operands(app)));
+	struct app *app = arg;
+
+	app->missing = missing;
+	announce(app);
 }
 
 static void on_evicted(void *arg, const struct err *err)
@@ -114,28 +118,40 @@ static void on_evicted(void *arg, const struct err *err)
 	machine_done(app, err);
 }
 
-static void on_missing(void *arg, unsigned operands)
+/* The pods are listed before the operands are paused: afterwards some may be gone already. */
+void phase_announce(struct app *app)
 {
-	report_missing_pods(arg, operands);
+	struct err err = ERR_INIT;
+	unsigned running = app->config.evict ? app_running_operands(app) : 0;
+	bool waits = app->config.evict && (running || app_paused_operands(app));
+	struct evict_config config = {
+		.ns = waits ? app->config.operator_namespace : NULL,
+		.node = app->config.node_name,
+		.expect = running,
+		.drain = app->machine.plan.drain,
+		.timeout_ms = app->config.evict_timeout_ms,
+		.on_listed = on_listed,
+		.on_done = on_evicted,
+		.arg = app,
+	};
+
+	app->missing = 0;
+	if (!waits && !config.drain)
+		announce(app);
+	else if (evict_start(app->loop, app->client, &config, &app->evict, &err) < 0)
+		machine_done(app, &err);
+}
+
+bool phase_evict_needed(const struct app *app)
+{
+	return app->evict != NULL;
 }
 
 void phase_evict(struct app *app)
 {
-	struct err err = ERR_INIT;
-	struct evict_config config = {
-		.ns = app->config.operator_namespace,
-		.node = app->config.node_name,
-		.wait_for = app->config.evict ? app_paused_operands(app) : 0,
-		.expect = app->machine.paused,
-		.drain = app->machine.plan.drain,
-		.timeout_ms = app->config.evict_timeout_ms,
-		.on_done = on_evicted,
-		.on_missing = on_missing,
-		.arg = app,
-	};
-
-	if (evict_start(app->loop, app->client, &config, &app->evict, &err) < 0)
-		machine_done(app, &err);
+	if (app->missing)
+		report_missing_pods(app, app->missing);
+	evict_go(app->evict, app->config.evict ? app_paused_operands(app) : 0);
 }
 
 /* --- switch ----------------------------------------------------------------------------------- */
@@ -193,9 +209,14 @@ static void start_switch(struct app *app)
 	struct gpu_switch_dev dev[GPU_MAX_DEVICES];
 	const struct plan *p = &app->machine.plan;
 	struct err err = ERR_INIT;
-	struct gpu_switch_spec spec = {.loop = app->loop, .host = &app->host, .dev = dev,
-				       .mode = p->mode, .on_step = on_step, .on_note = on_note,
-				       .on_done = on_switched, .arg = app};
+	struct gpu_switch_spec spec = { .loop = app->loop,
+					.host = &app->host,
+					.dev = dev,
+					.mode = p->mode,
+					.on_step = on_step,
+					.on_note = on_note,
+					.on_done = on_switched,
+					.arg = app };
 
 	for (size_t i = 0; i < app->devices.n; i++) {
 		struct device *d = &app->devices.item[i];
@@ -226,7 +247,8 @@ static void on_drained(struct app *app, const struct err *err)
 			p->verdict = PLAN_SWITCH;
 			p->disturbs = true;
 			if (p->why.kind == ERR_NONE)
-				err_set(&p->why, ERR_BUSY, "a device is still in use after draining");
+				err_set(&p->why, ERR_BUSY,
+					"a device is still in use after draining");
 			why = p->why;
 		}
 	}
@@ -288,7 +310,8 @@ void phase_verify(struct app *app)
  * that of a VM that starts. */
 static bool wants_repair(const struct app *app, const struct device *d, enum gpu_mode *mode)
 {
-	bool has_modes = d->active.cc != GPU_CC_UNSUPPORTED || d->active.ppcie != GPU_PPCIE_UNSUPPORTED;
+	bool has_modes =
+		d->active.cc != GPU_CC_UNSUPPORTED || d->active.ppcie != GPU_PPCIE_UNSUPPORTED;
 
 	if (!has_modes || d->lock_fd < 0 || d->dev.in_use[0] || !plan_mode_of(d, mode))
 		return false;
@@ -316,7 +339,8 @@ static size_t repairs(const struct app *app, struct gpu_job *job)
 		if (!wants_repair(app, d, &mode))
 			continue;
 		job[n++] = (struct gpu_job){
-			.dev = &d->dev, .op = GPU_OP_STAGE, .mode = mode, .lock_fd = d->lock_fd};
+			.dev = &d->dev, .op = GPU_OP_STAGE, .mode = mode, .lock_fd = d->lock_fd
+		};
 	}
 	return n;
 }
@@ -357,8 +381,12 @@ void phase_restore(struct app *app)
 {
 	struct gpu_job job[GPU_MAX_DEVICES];
 	struct err err = ERR_INIT;
-	struct gpu_jobs_spec spec = {.loop = app->loop, .host = &app->host, .job = job,
-				     .on_note = on_note, .on_done = on_repaired, .arg = app};
+	struct gpu_jobs_spec spec = { .loop = app->loop,
+				      .host = &app->host,
+				      .job = job,
+				      .on_note = on_note,
+				      .on_done = on_repaired,
+				      .arg = app };
 
 	spec.n = repairs(app, job);
 	app->machine.repaired = true;
@@ -399,9 +427,10 @@ void phase_interrupt(struct app *app)
 		gpu_switch_interrupt(app->gpu_switch);
 	} else if (app->jobs) {
 		gpu_jobs_interrupt(app->jobs);
-	} else if (app->machine.phase == PLAN || (app->machine.phase == SWITCH && app->machine.plan.drain)) {
+	} else if (app->machine.phase == PLAN ||
+		   (app->machine.phase == SWITCH && app->machine.plan.drain)) {
 		survey_interrupt(app);
-	} else if (app->evict) {
+	} else if (app->evict && !app->report.call) { /* a patch on its way is waited for */
 		evict_cancel(app->evict);
 		app->evict = NULL;
 		machine_done(app, &err);

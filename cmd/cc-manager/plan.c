@@ -45,7 +45,7 @@ bool plan_mode_of(const struct device *d, enum gpu_mode *out)
 
 enum in_force plan_in_force(const struct device_list *devices, const bool *skip)
 {
-	bool all[GPU_N_MODES] = {true, true, true, true};
+	bool all[GPU_N_MODES] = { true, true, true, true };
 
 	for (size_t i = 0; i < devices->n; i++) {
 		const struct device *d = &devices->item[i];
@@ -98,6 +98,15 @@ static void mark_skipped(const struct plan_input *in, struct plan *out)
 
 		out->skip[i] = dev->kind == GPU_KIND_GPU && !is_capable(&in->devices->item[i]);
 	}
+}
+
+static const char *mode_text(const struct device *d)
+{
+	enum gpu_mode mode;
+
+	if (plan_mode_of(d, &mode))
+		return gpu_mode_names[mode];
+	return is_known(d->active) ? "invalid" : "unknown";
 }
 
 /* --- what is asked for ------------------------------------------------------------------------ */
@@ -227,8 +236,8 @@ static bool device_broken(const struct plan_input *in, struct plan *out)
 
 static void find_needs(const struct plan_input *in, struct plan *out)
 {
-	struct gpu_switch_dev dev[GPU_MAX_DEVICES] = {0};
-	enum gpu_need need[GPU_MAX_DEVICES] = {0};
+	struct gpu_switch_dev dev[GPU_MAX_DEVICES] = { 0 };
+	enum gpu_need need[GPU_MAX_DEVICES] = { 0 };
 	size_t at[GPU_MAX_DEVICES], n = 0;
 
 	for (size_t i = 0; i < in->devices->n; i++) {
@@ -274,12 +283,13 @@ static bool device_in_use(const struct plan_input *in, struct plan *out)
 		if (out->need[i] == GPU_NEED_NOTHING || !d->dev.in_use[0])
 			continue;
 		out->reason = "DeviceInUse";
-		err_set(&out->why, ERR_BUSY, "%s is in use: %s; its mode is %s", bdf_str(d->dev.bdf),
-			d->dev.in_use, is_known(d->active) ? gpu_cc_names[d->active.cc] : "unknown");
+		err_set(&out->why, ERR_BUSY, "%s is in use: %s; its mode is %s",
+			bdf_str(d->dev.bdf), d->dev.in_use, mode_text(d));
 		if (d->foreign_driver)
 			return refuse(out, "DeviceInUse", true);
 		if (in->config->busy_policy == BUSY_FAIL) {
-			err_wrap(&out->why, "end what uses the device, or choose another --busy-policy");
+			err_wrap(&out->why,
+				 "end what uses the device, or choose another --busy-policy");
 			return refuse(out, "DeviceInUse", true);
 		}
 		out->drain |= in->config->busy_policy == BUSY_DRAIN;
@@ -299,13 +309,13 @@ static bool do_switch(const struct plan_input *in, struct plan *out)
 }
 
 static rule *const rules[] = {
-	no_such_mode,	  nothing_asked, no_gpu,    locked_down,   host_without_tee,
-	device_cannot,	  device_broken, all_right, device_in_use, do_switch,
+	no_such_mode,  nothing_asked, no_gpu,	 locked_down,	host_without_tee,
+	device_cannot, device_broken, all_right, device_in_use, do_switch,
 };
 
 void plan_make(const struct plan_input *in, struct plan *out)
 {
-	*out = (struct plan){.why = ERR_INIT};
+	*out = (struct plan){ .why = ERR_INIT };
 	out->tee_missing = in->tee == PCI_HOST_TEE_NONE && in->config->host_tee != HOST_TEE_IGNORE;
 	mark_skipped(in, out);
 	out->in_force = plan_in_force(in->devices, out->skip);

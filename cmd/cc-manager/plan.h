@@ -32,11 +32,12 @@ extern const char *const in_force_names[IN_FORCE_N];
 /* A device and what we know of it. */
 struct device {
 	struct gpu_dev dev;
-	struct gpu_pair active;	       /* read, or when in use recorded in this boot; else unknown */
+	struct gpu_pair active; /* read, or when in use recorded in this boot; else unknown */
 	enum gpu_staged_answer staged; /* do its knobs say the wanted mode? */
-	bool foreign_driver;	       /* in use because of its driver, which does not go by itself */
-	bool unbound;		       /* was taken from its driver by an attempt that did not end */
-	char error[GPU_TEXT_BYTES * 2]; /* what made it impossible to read, or went wrong since; "" none */
+	bool foreign_driver; /* in use because of its driver, which does not go by itself */
+	bool unbound;	     /* was taken from its driver by an attempt that did not end */
+	char error[GPU_TEXT_BYTES *
+		   2]; /* what made it impossible to read, or went wrong since; "" none */
 	char staged_error[GPU_TEXT_BYTES];
 	int lock_fd;
 };
@@ -67,15 +68,15 @@ struct plan {
 	enum plan_verdict verdict;
 	bool wants; /* `mode` is meaningful: something valid is asked for */
 	enum gpu_mode mode;
-	char wanted[64];     /* as asked for, also when it is no mode; "" nothing is asked for */
+	char wanted[64]; /* as asked for, also when it is no mode; "" nothing is asked for */
 	bool from_default;
 	enum in_force in_force;
-	bool tee_missing;    /* not to be called ready, whatever is in force */
-	bool drain;	     /* evict the pods that use the devices */
-	bool disturbs;	     /* operands have to leave: devices are reset */
-	bool retry;	     /* a refusal that may vanish by itself */
-	const char *reason;  /* one word for the status annotation */
-	struct err why;	     /* of WAIT and REFUSE */
+	bool tee_missing;   /* not to be called ready, whatever is in force */
+	bool drain;	    /* evict the pods that use the devices */
+	bool disturbs;	    /* operands have to leave: devices are reset */
+	bool retry;	    /* a refusal that may vanish by itself */
+	const char *reason; /* one word for the status annotation */
+	struct err why;	    /* of WAIT and REFUSE */
 	enum gpu_need need[GPU_MAX_DEVICES];
 	bool skip[GPU_MAX_DEVICES]; /* --unsupported-gpu=skip: not ours to switch */
 };

@@ -14,7 +14,8 @@
 #define SIDE_DEADLINE_MS  5000
 #define MAX_CONFLICTS	  10
 #define NODE_PATH_BYTES	  512
-#define ONLY_METADATA	  "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+#define ONLY_METADATA                                                                              \
+	"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 
 struct patch {
 	struct k8s_pair label[EVICT_N_OPERANDS + 2], annotation[1];
@@ -25,7 +26,7 @@ struct patch {
 
 static void add_label(struct patch *p, const char *key, const char *value)
 {
-	p->label[p->n_labels++] = (struct k8s_pair){key, value};
+	p->label[p->n_labels++] = (struct k8s_pair){ key, value };
 }
 
 /* Only what differs from what is there. */
@@ -40,7 +41,7 @@ static void want_status(struct patch *p, const struct k8s_node *node, const stru
 {
 	if (!str_eq(k8s_map_get(&node->annotations, ANNOTATION_STATUS), buf_str(text)))
 		p->annotation[p->n_annotations++] =
-			(struct k8s_pair){ANNOTATION_STATUS, buf_str(text)};
+			(struct k8s_pair){ ANNOTATION_STATUS, buf_str(text) };
 }
 
 static struct status_input status_of(const struct app *app)
@@ -55,7 +56,7 @@ static struct status_input status_of(const struct app *app)
 		.plan = &m->plan,
 		.devices = &app->devices,
 		.wanted = m->wanted,
-		.phase = phase_names[machine_failed(app) ? m->failed_in : phase],
+		.phase = phase_name(machine_failed(app) ? m->failed_in : phase),
 		.attempt = m->attempt,
 		.planning = m->phase == PLAN,
 		.running = m->phase != IDLE && m->phase != REPORT,
@@ -71,6 +72,17 @@ unsigned app_paused_operands(const struct app *app)
 
 	for (int i = 0; node && i < EVICT_N_OPERANDS; i++)
 		if (evict_is_paused(k8s_map_get(&node->labels, evict_operand_labels[i])))
+			bits |= EVICT_BIT(i);
+	return bits;
+}
+
+unsigned app_running_operands(const struct app *app)
+{
+	const struct k8s_node *node = app_node(app);
+	unsigned bits = 0;
+
+	for (int i = 0; node && i < EVICT_N_OPERANDS; i++)
+		if (evict_pause_value(k8s_map_get(&node->labels, evict_operand_labels[i])))
 			bits |= EVICT_BIT(i);
 	return bits;
 }
@@ -153,7 +165,7 @@ static int send_patch(struct app *app, struct err *err)
 	AUTO_BUF text = BUF_INIT(STATUS_MAX_BYTES);
 	const struct k8s_node *node = app_node(app);
 	struct report *r = &app->report;
-	struct patch p = {0};
+	struct patch p = { 0 };
 
 	if (r->progress) { /* it must not arrive after what follows */
 		r->after_progress = true;
@@ -161,7 +173,8 @@ static int send_patch(struct app *app, struct err *err)
 	}
 	if (!node->exists) {
 		if (app->machine.phase == ANNOUNCE)
-			return err_set(err, ERR_NOT_FOUND, "node %s is gone", app->config.node_name);
+			return err_set(err, ERR_NOT_FOUND, "node %s is gone",
+				       app->config.node_name);
 		machine_done(app, NULL);
 		return 0;
 	}
@@ -217,7 +230,6 @@ static int fill_announce(struct app *app, const struct k8s_node *node, struct pa
 			continue;
 		add_label(p, key, value);
 		p->others = true;
-		app->machine.paused |= EVICT_BIT(i);
 	}
 	return 0;
 }
@@ -324,7 +336,7 @@ bool report_differs(const struct app *app)
 	AUTO_BUF text = BUF_INIT(STATUS_MAX_BYTES);
 	const struct k8s_node *node = app_node(app);
 	struct status_input in;
-	struct patch p = {0};
+	struct patch p = { 0 };
 	struct err err = ERR_INIT;
 
 	if (!node || !node->exists || !app->machine.begun)
@@ -376,11 +388,12 @@ static void on_long_phase(struct source *s, void *arg)
 	struct app *app = arg;
 	const struct k8s_node *node = app_node(app);
 	struct err err = ERR_INIT;
-	struct k8s_pair pair = {.key = ANNOTATION_STATUS};
+	struct k8s_pair pair = { .key = ANNOTATION_STATUS };
 	struct status_input in;
 
 	(void)s;
-	if (!node || !node->exists || app->config.dry_run || app->report.call || app->report.progress)
+	if (!node || !node->exists || app->config.dry_run || app->report.call ||
+	    app->report.progress)
 		return;
 	in = status_of(app);
 	if (status_annotation(&in, &text, &err) < 0)

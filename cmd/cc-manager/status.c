@@ -134,8 +134,8 @@ static void put_device(struct json_put *w, const struct device *d)
 	json_put_end(w);
 }
 
-static int render(const struct status_input *in, int64_t attempt, const char *since, struct buf *out,
-		  struct err *err)
+static int render(const struct status_input *in, int64_t attempt, const char *since,
+		  struct buf *out, struct err *err)
 {
 	struct json_put w = json_put_to(out);
 	char text[sizeof(in->failed->buf) + 64];
@@ -170,7 +170,7 @@ static bool read_before(const char *text, struct before *out)
 		JSON_FIELD(struct before, attempt, "attempt", INT, JSON_REQUIRED),
 		JSON_FIELD(struct before, since, "since", TEXT, JSON_REQUIRED),
 	};
-	struct json_limits limits = {.bytes = STATUS_MAX_BYTES, .values = 4096, .depth = 8};
+	struct json_limits limits = { .bytes = STATUS_MAX_BYTES, .values = 4096, .depth = 8 };
 	AUTO(json_free) json_t *doc = NULL;
 	struct err err = ERR_INIT;
 

@@ -16,8 +16,8 @@ struct status_input {
 	const struct config *config;
 	const struct plan *plan;
 	const struct device_list *devices;
-	const char *wanted;	  /* "" nothing */
-	const char *phase;	  /* the phase that runs, failed, or "report" */
+	const char *wanted; /* "" nothing */
+	const char *phase;  /* the phase that runs, failed, or "report" */
 	unsigned attempt;
 	bool running, planning;	  /* in the middle of an attempt; in its first phase */
 	const struct err *failed; /* kind ERR_NONE: nothing */

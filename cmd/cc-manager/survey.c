@@ -18,8 +18,8 @@ void survey_host(struct app *app)
 	struct err err = ERR_INIT;
 
 	if (pci_host_tee(&app->host, &app->tee, &err) < 0)
-		log_warn("cannot tell whether this host runs confidential VMs", "error", err_text(&err),
-			 NULL);
+		log_warn("cannot tell whether this host runs confidential VMs", "error",
+			 err_text(&err), NULL);
 	err_clear(&err);
 	if (pci_host_lockdown(&app->host, &app->lockdown, &err) < 0)
 		log_warn("cannot read the kernel's lockdown mode", "error", err_text(&err), NULL);
@@ -65,24 +65,24 @@ static void look_for_driver(struct app *app, struct device *d, struct gpu_record
 
 static void take_device(struct app *app, const struct gpu_dev *dev, struct device *d)
 {
-	struct gpu_record record = {0};
+	struct gpu_record record = { 0 };
 	struct err err = ERR_INIT;
 
-	*d = (struct device){.dev = *dev, .lock_fd = -1};
+	*d = (struct device){ .dev = *dev, .lock_fd = -1 };
 	str_copy(d->error, sizeof(d->error), dev->error);
 	if (!can_have_modes(dev)) {
-		d->active = (struct gpu_pair){GPU_CC_UNSUPPORTED, GPU_PPCIE_UNSUPPORTED};
+		d->active = (struct gpu_pair){ GPU_CC_UNSUPPORTED, GPU_PPCIE_UNSUPPORTED };
 		return;
 	}
 	if (gpu_record_load(&app->host, dev->bdf, &record, &err) < 0) {
 		log_warn("cannot read what is remembered", "bdf", bdf_str(dev->bdf), "error",
 			 err_text(&err), NULL);
-		record = (struct gpu_record){0};
+		record = (struct gpu_record){ 0 };
 	}
 	if (dev->in_use[0]) {
 		d->active = record.active;
-		d->foreign_driver = dev->driver[0] &&
-				    !pci_driver_is_vfio(&app->host, dev->bdf, dev->driver);
+		d->foreign_driver =
+			dev->driver[0] && !pci_driver_is_vfio(&app->host, dev->bdf, dev->driver);
 		return;
 	}
 	look_for_driver(app, d, &record);
@@ -109,7 +109,7 @@ static int scan(struct app *app, struct err *err)
 static void take_results(struct app *app, const struct gpu_result *result, size_t n)
 {
 	struct device_list *l = &app->devices;
-	bool drop[GPU_MAX_DEVICES] = {false};
+	bool drop[GPU_MAX_DEVICES] = { false };
 	size_t kept = 0;
 
 	for (size_t i = 0; i < n; i++) {
@@ -123,7 +123,7 @@ static void take_results(struct app *app, const struct gpu_result *result, size_
 		if (r->needs_reset) /* not booted: a switch begins with a reset, and then it shows */
 			continue;
 		if (!r->ok && r->error_kind == ERR_UNSUPPORTED && r->active.cc == GPU_CC_UNKNOWN)
-			d->active = (struct gpu_pair){GPU_CC_UNSUPPORTED, GPU_PPCIE_UNSUPPORTED};
+			d->active = (struct gpu_pair){ GPU_CC_UNSUPPORTED, GPU_PPCIE_UNSUPPORTED };
 		else if (!r->ok)
 			str_copy(d->error, sizeof(d->error), r->error);
 		else if (app->survey.want_staged && r->staged == GPU_STAGED_UNKNOWN)
@@ -251,7 +251,8 @@ int survey_start(struct app *app, enum gpu_mode mode, bool want_staged, survey_d
 
 void survey_link_is_up(struct app *app)
 {
-	if (app->survey.look && timer_left_ms(app->survey.look) != UINT64_MAX && !app->survey.scanned)
+	if (app->survey.look && timer_left_ms(app->survey.look) != UINT64_MAX &&
+	    !app->survey.scanned)
 		timer_arm(app->survey.look, 0);
 }
 

@@ -54,24 +54,26 @@ int evict_operand_of(const struct k8s_pod *pod);
 
 struct evict;
 
-/* err->kind is ERR_NONE when all are gone. */
+/* The pods are known; `missing` are the operands in `expect` that have none. */
+typedef void evict_on_listed(void *arg, unsigned missing);
+/* err->kind is ERR_NONE when all are gone.  Also before on_listed, when there can be no list. */
 typedef void evict_on_done(void *arg, const struct err *err);
-/* The operands in `expect` of which the first list shows no pod; not called when there is none. */
-typedef void evict_on_missing(void *arg, unsigned operands);
 
 struct evict_config {
-	const char *ns;	      /* where the operands' pods are */
+	const char *ns;	     /* where the operands' pods are; NULL: no operand is waited for */
 	const char *node;
-	unsigned wait_for;    /* bits of the operands whose pods must leave */
-	unsigned expect;      /* bits of those that should have one at first */
-	bool drain;	      /* evict this node's pods that request nvidia.com/ resources, too */
-	uint64_t timeout_ms;
+	unsigned expect;     /* bits of the operands that should have a pod at first */
+	bool drain;	     /* evict this node's pods that request nvidia.com/ resources, too */
+	uint64_t timeout_ms; /* from evict_go() on */
+	evict_on_listed *on_listed;
 	evict_on_done *on_done;
-	evict_on_missing *on_missing;
 	void *arg;
 };
 
-/* Strings in `config` are borrowed until the end. */
+/* Lists the pods and follows them; so who pauses after on_listed misses no pod that leaves at once.
+ * Strings in `config` are borrowed until the end. */
 int evict_start(struct loop *loop, struct k8s_client *client, const struct evict_config *config,
 		struct evict **out, struct err *err) MUST_CHECK;
+/* From now on the pods of these operands (bits) have to leave, and users are evicted.  After on_listed. */
+void evict_go(struct evict *e, unsigned wait_for);
 void evict_cancel(struct evict *e); /* no callback follows; NULL is accepted */

@@ -29,14 +29,14 @@ const char *const evict_operand_labels[EVICT_N_OPERANDS] = {
 /* Names of the DaemonSets, which are also the values of the pods' labels `app` or `name`: which of
  * the two a pod carries differs from operand to operand, and between releases of the operator. */
 static const char *const pod_names[EVICT_N_OPERANDS][MAX_POD_NAMES] = {
-	[EVICT_VFIO_MANAGER] = {"nvidia-vfio-manager"},
-	[EVICT_SANDBOX_VALIDATOR] = {"nvidia-sandbox-validator"},
-	[EVICT_SANDBOX_DEVICE_PLUGIN] = {"nvidia-sandbox-device-plugin-daemonset",
-					 "nvidia-sandbox-device-plugin"},
-	[EVICT_KATA_SANDBOX_DEVICE_PLUGIN] = {"nvidia-kata-sandbox-device-plugin-daemonset",
-					      "nvidia-kata-sandbox-device-plugin"},
-	[EVICT_VGPU_MANAGER] = {"nvidia-vgpu-manager-daemonset", "nvidia-vgpu-manager"},
-	[EVICT_VGPU_DEVICE_MANAGER] = {"nvidia-vgpu-device-manager"},
+	[EVICT_VFIO_MANAGER] = { "nvidia-vfio-manager" },
+	[EVICT_SANDBOX_VALIDATOR] = { "nvidia-sandbox-validator" },
+	[EVICT_SANDBOX_DEVICE_PLUGIN] = { "nvidia-sandbox-device-plugin-daemonset",
+					  "nvidia-sandbox-device-plugin" },
+	[EVICT_KATA_SANDBOX_DEVICE_PLUGIN] = { "nvidia-kata-sandbox-device-plugin-daemonset",
+					       "nvidia-kata-sandbox-device-plugin" },
+	[EVICT_VGPU_MANAGER] = { "nvidia-vgpu-manager-daemonset", "nvidia-vgpu-manager" },
+	[EVICT_VGPU_DEVICE_MANAGER] = { "nvidia-vgpu-device-manager" },
 };
 
 const char *evict_pause_value(const char *value)

@@ -247,6 +247,8 @@ int pci_holders(const struct pci_host *h, const struct pci_info *item, size_t n,
 		return err_nomem(err);
 	for (size_t i = 0; i < n; i++) {
 		out[i] = (struct pci_holder){ 0 };
+		if (!*item[i].driver)
+			continue; /* unbinding waits until nobody has it open */
 		nodes_find(h, &item[i], &nodes[i]);
 		n_nodes += nodes[i].n + (nodes[i].any_after != NULL);
 	}

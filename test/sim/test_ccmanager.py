@@ -421,7 +421,7 @@ def test_restore_meets_a_conflict(folder):
 @test
 def test_evict_timeout(folder):
     with closing(Node(folder, kube=["--operator-stuck=sandbox-validator"],
-                      agent=["--evict-timeout=400ms", "--retry-backoff=200ms..300ms"])) as node:
+                      agent=["--evict-timeout=400ms", "--retry-backoff=2s..3s"])) as node:
         node.kube.label({LABEL: "on"})
         node.start()
         wait_state(node, "failed")
