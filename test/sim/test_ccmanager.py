@@ -164,7 +164,7 @@ def test_ready_is_empty_during_the_switch(folder):
     with closing(Node(folder, boot_ms=400)) as node:
         node.start()
         node.wait_settled("off")
-        check(node.ready_file.exists(), "the readiness file while converged")
+        wait_until(node.ready_file.exists, 5, "the readiness file while converged")
         node.kube.label({LABEL: "on"})
         wait_until(lambda: node.kube.labels()[READY] == "", 5, "an empty ready label")
         check(not node.ready_file.exists(), "the readiness file during a switch")
@@ -616,6 +616,7 @@ def test_second_instance_waits(folder):
         wait_until(lambda: log.exists() and "another cc-manager" in log.read_text(), 10, lambda: tail(log))
         check(http_get(second, "/readyz")[0] == 503, "the second is ready")
         check(http_get(second, "/healthz")[0] == 200, "the second is alive")
+        wait_until(lambda: node.ready_file.exists(), 5, "the readiness file")
         check(node.ready_file.exists(), "the second took the first's readiness file away")
         node.stop()
         wait_until(lambda: http_get(second, "/readyz")[0] == 200, 10, lambda: tail(log))
