@@ -26,6 +26,14 @@ def converged(t, mode):
     return count
 
 
+def laggards(t, mode):
+    """The first few nodes that are not there yet, with what they say."""
+    nodes = t.cluster.request("GET", "/api/v1/nodes?labelSelector=example.com/scale")["items"]
+    late = [n for n in nodes if n["metadata"]["labels"].get(READY) != READY_FOR[mode]]
+    return [(n["metadata"]["name"], n["metadata"]["labels"].get(STATE), n["metadata"].get("annotations"))
+            for n in late[:3]]
+
+
 def wait_converged(t, mode, wanted, seconds):
     """Returns the seconds after which half, 99 in 100 and all nodes had the mode."""
     begin = time.monotonic()
@@ -37,7 +45,7 @@ def wait_converged(t, mode, wanted, seconds):
             if count >= share * wanted:
                 marks.setdefault(name, elapsed(begin))
         return count == wanted
-    wait_until(check, seconds, f"{wanted} nodes {mode}; {converged(t, mode)} are", every=0.2)
+    wait_until(check, seconds, lambda: f"{wanted} nodes {mode}; {converged(t, mode)} are; {laggards(t, mode)}", every=0.2)
     return ", ".join(f"{k} {v:.1f} s" for k, v in marks.items())
 
 
