@@ -11,7 +11,7 @@ import time
 
 from agent import Agent, elapsed, memory_kb
 from e2e import MODE, READY, STATE, STATUS, test
-from simlib import READY_FOR, wait_until
+from simlib import READY_FOR, tail, wait_until
 
 AWAY_S = 12
 
@@ -34,18 +34,19 @@ def laggards(t, mode):
             for n in late[:3]]
 
 
-def wait_converged(t, mode, wanted, seconds):
+def wait_converged(t, mode, agents, seconds):
     """Returns the seconds after which half, 99 in 100 and all nodes had the mode."""
-    begin = time.monotonic()
-    marks = {}
+    begin, marks, wanted = time.monotonic(), {}, len(agents)
 
     def check():
+        for agent in agents:
+            assert agent.process.poll() is None, f"{agent.node} ended: {tail(agent.log)}"
         count = converged(t, mode)
         for name, share in (("p50", 0.5), ("p99", 0.99), ("all", 1.0)):
             if count >= share * wanted:
                 marks.setdefault(name, elapsed(begin))
         return count == wanted
-    wait_until(check, seconds, lambda: f"{wanted} nodes {mode}; {converged(t, mode)} are; {laggards(t, mode)}", every=0.2)
+    wait_until(check, seconds, lambda: f"{wanted} in {mode}; {converged(t, mode)} are; {laggards(t, mode)}", every=0.2)
     return ", ".join(f"{k} {v:.1f} s" for k, v in marks.items())
 
 
@@ -97,14 +98,14 @@ def test_scale(t):
     begin = time.monotonic()
     for agent in agents:
         agent.start()
-    wait_converged(t, "off", count, 60 + count)
+    wait_converged(t, "off", agents, 60 + count)
     print(f"# {count} agents started and converged in {elapsed(begin):.1f} s", flush=True)
 
     for mode in ("on", "off"):
         skip, begin = len(t.cluster.audit()), time.monotonic()
         t.cluster.kubectl("label", "nodes", "-l", "example.com/scale", "--overwrite", f"{MODE}={mode}", seconds=300)
         labelled = elapsed(begin)
-        marks = wait_converged(t, mode, count, 60 + count)
+        marks = wait_converged(t, mode, agents, 60 + count)
         took, requests = elapsed(begin), scale_requests(t, skip)
         print(f"# to {mode}: kubectl took {labelled:.1f} s, after it {marks}; {requests} requests, "
               f"{requests / count:.1f} per switch, {requests / took:.0f}/s", flush=True)
@@ -131,6 +132,6 @@ def test_scale(t):
     wait_until(lambda: len(watching_again(t, skip)) == count, 150, "all agents watch again", every=0.5)
     print(f"# all {count} watch again {elapsed(begin):.1f} s after the server was back", flush=True)
     t.cluster.kubectl("label", "nodes", "-l", "example.com/scale", "--overwrite", f"{MODE}=devtools", seconds=300)
-    t.note(f"{count} agents, devtools after the restart: {wait_converged(t, 'devtools', count, 60 + count)}")
+    t.note(f"{count} agents, devtools after the restart: {wait_converged(t, 'devtools', agents, 60 + count)}")
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         assert not any(pool.map(Agent.stop, agents)), "every agent stops with 0"
