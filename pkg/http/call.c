@@ -60,6 +60,31 @@ void call_free(struct http_call *call)
 	free(call);
 }
 
+/* --- deadlines -------------------------------------------------------------------------------- */
+
+static uint64_t next_due_ms(const struct http_call *call)
+{
+	uint64_t due = call->due_ms;
+
+	if (call->open_due_ms < due)
+		due = call->open_due_ms;
+	if (call->opened && call->idle_ms && call->heard_ms + call->idle_ms < due)
+		due = call->heard_ms + call->idle_ms;
+	return due;
+}
+
+/* Wakes up at least every idle_ms, so that what is heard need not touch the timer. */
+static void arm_deadline(struct http_call *call)
+{
+	uint64_t due = next_due_ms(call), now = now_ms();
+
+	if (call->idle_ms && due > now + call->idle_ms)
+		due = now + call->idle_ms;
+
+	if (due != UINT64_MAX)
+		timer_arm(call->timer, due > now ? due - now : 0);
+}
+
 /* --- what curl calls -------------------------------------------------------------------------- */
 
 static size_t on_bytes(char *p, size_t size, size_t n, void *arg)
@@ -96,6 +121,9 @@ static void on_headers_end(struct http_call *call)
 		return;
 	call->opened = true;
 	call->open_due_ms = UINT64_MAX;
+	if (call->stream_ms)
+		call->due_ms = now_ms() + call->stream_ms;
+	arm_deadline(call);
 	if (call->on_open)
 		call->on_open(call->arg);
 }
@@ -112,14 +140,34 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
 	return n;
 }
 
-static int on_new_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
+static void replace_socket(struct http_client *c, int old, int with)
 {
+	for (size_t i = 0; i < HTTP_MAX_SOCKETS; i++) {
+		if (c->sockets[i] != old)
+			continue;
+		c->sockets[i] = with;
+		return;
+	}
+}
+
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
+{
+	int fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
 	unsigned ms = UNACKED_MS;
 
-	(void)arg;
-	if (purpose == CURLSOCKTYPE_IPCXN) /* fails on a unix socket, which needs none */
+	(void)purpose;
+	if (fd < 0)
+		return CURL_SOCKET_BAD;
+	if (to->family != AF_UNIX)
 		setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
-	return CURL_SOCKOPT_OK;
+	replace_socket(arg, -1, fd);
+	return fd;
+}
+
+static int close_socket(void *arg, curl_socket_t fd)
+{
+	replace_socket(arg, fd, -1);
+	return close(fd);
 }
 
 /* Gives buffers back between records: 34 KiB less for a connection that mostly waits. */
@@ -207,7 +255,7 @@ static void set_tls(CURL *easy, const struct http_client *c)
 	set_blob(easy, CURLOPT_SSLKEY_BLOB, &c->key_pem);
 }
 
-static void set_connection(CURL *easy, const struct http_client *c)
+static void set_connection(CURL *easy, struct http_client *c)
 {
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -216,7 +264,10 @@ static void set_connection(CURL *easy, const struct http_client *c)
 	curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, c->unix_socket);
 	curl_easy_setopt(easy, CURLOPT_CONNECT_TO, c->connect_to_list);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)c->connect_timeout_ms);
-	curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_new_socket);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, c);
+	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, c);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_S);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_STEP_S);
@@ -258,16 +309,13 @@ static void on_deadline(struct source *s, void *arg);
 int call_setup(struct http_call *call, const struct http_request *request, struct err *err)
 {
 	struct http_client *c = call->client;
-	uint32_t deadline = request->deadline_ms;
+	uint64_t open_ms = request->open_ms ? request->open_ms : OPEN_MS;
+	uint64_t most_ms = request->deadline_ms ? request->deadline_ms : DEADLINE_MS;
 
-	if (!deadline && !request->on_data)
-		deadline = DEADLINE_MS;
 	call->heard_ms = now_ms();
-	call->due_ms = deadline ? call->heard_ms + deadline : UINT64_MAX;
-	call->open_due_ms = UINT64_MAX;
-	if (request->on_data)
-		call->open_due_ms =
-			call->heard_ms + (request->open_ms ? request->open_ms : OPEN_MS);
+	call->due_ms = request->on_data ? UINT64_MAX : call->heard_ms + most_ms;
+	call->open_due_ms = request->on_data ? call->heard_ms + open_ms : UINT64_MAX;
+	call->stream_ms = request->on_data ? request->deadline_ms : 0;
 	call->idle_ms = request->idle_ms;
 	call->on_open = request->on_open;
 	call->on_data = request->on_data;
@@ -311,41 +359,16 @@ int http_start(struct http_client *c, const struct http_request *request, struct
 	return 0;
 }
 
-/* --- deadlines -------------------------------------------------------------------------------- */
+/* --- a deadline has passed --------------------------------------------------------------------- */
 
-static uint64_t next_due_ms(const struct http_call *call)
+/* A peer that is silent for too long may be gone; its connection must not be used again.  HTTP/1.1
+ * connections end with their request.  With HTTP/2 taking the stream away would leave the connection in
+ * curl's pool, and curl does not tell which one it was: so all of them are ended, normally one. */
+static void end_connections(struct http_client *c)
 {
-	uint64_t due = call->due_ms;
-
-	if (call->open_due_ms < due)
-		due = call->open_due_ms;
-	if (call->opened && call->idle_ms && call->heard_ms + call->idle_ms < due)
-		due = call->heard_ms + call->idle_ms;
-	return due;
-}
-
-/* Wakes up at least every idle_ms, so that what is heard need not touch the timer. */
-static void arm_deadline(struct http_call *call)
-{
-	uint64_t due = next_due_ms(call), now = now_ms();
-
-	if (call->idle_ms && due > now + call->idle_ms)
-		due = now + call->idle_ms;
-
-	if (due != UINT64_MAX)
-		timer_arm(call->timer, due > now ? due - now : 0);
-}
-
-/* A peer that is silent for too long may be gone; its connection must not be used again.  With
- * HTTP/2 only this ends it: taking the stream away would leave the connection in curl's pool. */
-static void kill_connection(struct http_call *call)
-{
-	curl_socket_t fd = CURL_SOCKET_BAD;
-
-	if (call->easy && call->started)
-		curl_easy_getinfo(call->easy, CURLINFO_ACTIVESOCKET, &fd);
-	if (fd != CURL_SOCKET_BAD)
-		shutdown(fd, SHUT_RDWR);
+	for (size_t i = 0; c->tls && i < HTTP_MAX_SOCKETS; i++)
+		if (c->sockets[i] >= 0)
+			shutdown(c->sockets[i], SHUT_RDWR);
 }
 
 static void on_deadline(struct source *s, void *arg)
@@ -365,7 +388,7 @@ static void on_deadline(struct source *s, void *arg)
 	else
 		err_set(&err, ERR_TIMEOUT, "%s: silent for %llu s", c->url,
 			(unsigned long long)(now - call->heard_ms) / 1000);
-	kill_connection(call);
+	end_connections(c);
 	c->in_round++;
 	call_fail(call, &err);
 	c->in_round--;

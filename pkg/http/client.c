@@ -264,6 +264,7 @@ int http_client_new(struct loop *loop, const struct http_config *config, struct 
 	if (!c)
 		return err_nomem(err);
 	c->loop = loop;
+	memset(c->sockets, 0xff, sizeof(c->sockets));
 	if (curl_users++ == 0 && curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
 		err_set(err, ERR_SYSTEM, "starting curl");
 	else if (!(c->multi = curl_multi_init()))

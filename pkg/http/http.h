@@ -75,7 +75,7 @@ struct http_request {
 	const char *headers[HTTP_MAX_HEADERS + 1]; /* "Accept: text/plain", ... NULL */
 	struct rd body;
 	size_t max_bytes;      /* of the answer; HTTP_MAX_BYTES */
-	uint32_t deadline_ms;  /* for all of it; 30 s, for streams none */
+	uint32_t deadline_ms;  /* for all of it; 30 s.  A stream's: once it is open; none */
 	uint32_t open_ms;      /* until a stream's answer begins; 20 s */
 	uint32_t idle_ms;      /* a stream's longest silence from then on; none */
 	http_on_open *on_open; /* a stream's 2xx headers are there */

@@ -5,6 +5,8 @@
 
 #include "http/http.h"
 
+#define HTTP_MAX_SOCKETS 16
+
 struct http_client {
 	struct loop *loop;
 	CURLM *multi;
@@ -21,6 +23,7 @@ struct http_client {
 	void *auth_arg;
 	uint32_t connect_timeout_ms;
 
+	int sockets[HTTP_MAX_SOCKETS]; /* open ones; -1 for none */
 	struct http_stats stats;
 	unsigned in_curl;  /* curl is on the stack: its lists must not change */
 	unsigned in_round; /* we are on the stack: do not free the client under us */
@@ -34,6 +37,7 @@ struct http_call {
 	struct curl_slist *headers;
 	struct source *timer;	      /* the nearer of deadline and silence */
 	uint64_t due_ms, open_due_ms; /* UINT64_MAX for none */
+	uint64_t stream_ms;	      /* a stream's, once it is open */
 	uint64_t idle_ms, heard_ms;   /* idle_ms: 0 for none */
 	char *path;
 	struct buf request_body, body;
