@@ -30,6 +30,7 @@ int child_start(struct sim *s, struct err *err)
 		return err_errno(err, "starting %s", s->config.command[0]);
 	if (pid == 0) {
 		loop_after_fork(s->loop);
+		(void)setrlimit(RLIMIT_NOFILE, &s->files);
 		if (setenv("KUBECONFIG", s->kubeconfig, 1) == 0)
 			execvp(s->config.command[0], s->config.command);
 		fprintf(stderr, "kubesim: %s: %s\n", s->config.command[0], strerror(errno));

@@ -76,7 +76,8 @@ static const char epilog[] =
 static const struct opts_program program = {
 	.name = "kubesim",
 	.usage = "[OPTION]... [-- COMMAND [ARGUMENT]...]",
-	.summary = "A small Kubernetes API server for tests, with faults and the GPU Operator's ways.",
+	.summary =
+		"A small Kubernetes API server for tests, with faults and the GPU Operator's ways.",
 	.epilog = epilog,
 	.opts = rows,
 	.n_opts = ARRAY_LEN(rows),

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -167,7 +166,6 @@ static void sim_clear(struct sim *s, const char *folder)
 int main(int argc, char **argv)
 {
 	static struct sim s = { .listener = -1, .requests.fd = -1 };
-	struct rlimit files;
 	struct err err = ERR_INIT;
 	char folder[64] = "";
 	int exit_code = 0;
@@ -182,9 +180,10 @@ int main(int argc, char **argv)
 	case OPTS_OK:
 		break;
 	}
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max; /* hundreds of watches at once */
-		(void)setrlimit(RLIMIT_NOFILE, &files);
+	if (getrlimit(RLIMIT_NOFILE, &s.files) == 0) { /* hundreds of watches at once */
+		struct rlimit more = { s.files.rlim_max, s.files.rlim_max };
+
+		(void)setrlimit(RLIMIT_NOFILE, &more);
 	}
 	if (serve(&s, folder, &exit_code, &err) < 0) {
 		fprintf(stderr, "kubesim: %s\n", err_text(&err));

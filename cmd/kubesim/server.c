@@ -184,9 +184,10 @@ static void faults_refresh(struct sim *s)
 
 	if (!s->config.faults_file || stat(s->config.faults_file, &st) < 0 ||
 	    (st.st_mtim.tv_sec == s->file_mtime.tv_sec &&
-	     st.st_mtim.tv_nsec == s->file_mtime.tv_nsec))
+	     st.st_mtim.tv_nsec == s->file_mtime.tv_nsec && st.st_size == s->file_size))
 		return;
 	s->file_mtime = st.st_mtim;
+	s->file_size = st.st_size; /* two writes may share a tick of the file's clock */
 	if (file_read(s->config.faults_file, &text, &err) < 0 ||
 	    kubemodel_faults_parse(buf_str(&text), &s->file_faults, &err) < 0)
 		fprintf(stderr, "kubesim: %s: %s; the old faults stay\n", s->config.faults_file,

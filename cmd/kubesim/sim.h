@@ -3,6 +3,8 @@
  * What the files of kubesim share: the server and its connections.
  */
 #pragma once
+#include <sys/resource.h>
+
 #include "base/buf.h"
 #include "base/opts.h"
 #include "http.h"
@@ -42,6 +44,7 @@ struct sim {
 	struct kubemodel_faults faults; /* of --fault and of control requests */
 	struct kubemodel_faults file_faults;
 	struct timespec file_mtime;
+	off_t file_size;
 	struct requests requests;
 	struct conn *conns;
 	size_t n_conns;
@@ -51,6 +54,7 @@ struct sim {
 	struct churn churn;
 	uint64_t pumped; /* version up to which watches were served */
 	pid_t child;
+	struct rlimit files; /* as they were, for the command */
 	char token[128], kubeconfig[4096];
 };
 

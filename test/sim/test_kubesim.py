@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import os
+import resource
 import socket
 import subprocess
 import threading
@@ -177,7 +178,7 @@ def close_after_the_answer(folder):
 
 @test
 def hang(folder):
-    with server(folder) as kube, closing(Client(kube, timeout=0.3)) as client:
+    with server(folder) as kube, closing(Client(kube, timeout=1)) as client:
         kube.fault("hang,verb=patch")
         silent(client.patch, {"x": "1"})
         assert label_of(kube) is None
@@ -185,12 +186,12 @@ def hang(folder):
         kube.fault("hang-applied,verb=patch")
         client.close()
         silent(client.patch, {"x": "2"})
-        assert label_of(kube) == "2"
+        wait_until(lambda: label_of(kube) == "2", 20, "the label")
 
 
 @test
 def half_an_answer_then_silence(folder):
-    with server(folder) as kube, closing(Client(kube, timeout=0.5)) as client:
+    with server(folder) as kube, closing(Client(kube, timeout=3)) as client:
         kube.fault("half-line")
         response = client.open("GET", NODE)
         wanted, got = int(response.headers["Content-Length"]), b""
@@ -212,9 +213,7 @@ def slow_bytes(folder):
         assert code == 200 and json.loads(text)["kind"] == "Node"
         ticks = len(text) // 1000
         assert seconds >= ticks * 0.02, f"{len(text)} bytes in {seconds:.3f} s"
-        begin = time.monotonic()
-        assert client.get()[0] == 200
-        assert time.monotonic() - begin < ticks * 0.02, "the next answer is slow as well"
+        assert client.get()[0] == 200 and kube.fault_hits() == {"slow,bytes=1000,ms=20": 1}
 
 
 # ---- bodies that are wrong ----------------------------------------------------------------------------------------
@@ -262,7 +261,7 @@ def watches_end_in_time_and_the_connection_goes_on(folder):
         watch = client.watch("&timeoutSeconds=1")
         assert line(watch)["type"] == "ADDED"
         assert watch.read() == b""
-        assert 0.9 < time.monotonic() - begin < 3
+        assert 0.9 < time.monotonic() - begin < 20
         sock = client.connection.sock
         assert client.get()[0] == 200 and client.connection.sock is sock
 
@@ -277,7 +276,7 @@ WATCH_FAULTS = [
 
 def watch_fault(spec, outcome):
     def check(folder):
-        with server(folder) as kube, closing(Client(kube, timeout=1)) as client:
+        with server(folder) as kube, closing(Client(kube, timeout=1 if outcome == "silence" else 30)) as client:
             kube.fault(f"{spec},verb=watch")
             watch = client.watch()
             assert line(watch)["type"] == "ADDED"
@@ -317,7 +316,7 @@ for spec, outcome in WATCH_FAULTS:
 
 @test
 def a_watch_can_be_silent_from_its_head_on(folder):
-    with server(folder) as kube, closing(Client(kube, timeout=0.3)) as client:
+    with server(folder) as kube, closing(Client(kube, timeout=2)) as client:
         kube.fault("hang-applied,verb=watch")
         silent(client.watch().readline)
 
@@ -407,7 +406,7 @@ def outage(folder):
                 return client.get()[0] == 200
             except ConnectionRefusedError:
                 return False
-        wait_until(back, 5, "the server again")
+        wait_until(back, 20, "the server again")
         assert time.monotonic() - begin >= 0.4
 
 
@@ -470,7 +469,7 @@ def the_log_says_what_was_asked(folder):
         watch = client.watch()
         line(watch)
         client.close()
-        wait_until(lambda: len(log.read_text().splitlines()) == 4, 5, "four lines")
+        wait_until(lambda: len(log.read_text().splitlines()) == 4, 20, "four lines")
         rows = [json.loads(row) for row in log.read_text().splitlines()]
         assert [r["verb"] for r in rows] == ["get", "patch", "watch", "watch-end"], rows
         assert [r["n"] for r in rows] == [1, 2, 3, 3] and [r["status"] for r in rows] == [200, 503, 200, 200]
@@ -485,7 +484,7 @@ def the_log_says_what_was_asked(folder):
 
 # ---- HTTP ---------------------------------------------------------------------------------------------------------
 
-def raw(kube, text, seconds=1.0):
+def raw(kube, text, seconds=20.0):
     """What comes back for these bytes until the server closes or is silent."""
     host, port = kube.address.split(":")
     got = b""
@@ -531,7 +530,8 @@ def requests_may_come_in_pieces_and_together(folder):
         assert got.count(b"HTTP/1.1 200 ") == 2, got[:200]
         assert label_of(kube) == "2"
         expecting = patch + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
-        assert raw(kube, expecting, 0.3).startswith(b"HTTP/1.1 100 ")
+        assert raw(kube, expecting.replace(b"Expect", b"Connection: close\r\nExpect") + body).startswith(
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
 
 
 # ---- the operator -------------------------------------------------------------------------------------------------
@@ -568,7 +568,7 @@ def a_stuck_operand_never_leaves(folder):
         time.sleep(0.3)
         assert pods() and "deletionTimestamp" in pods()[0]["metadata"]
         kube.control("POST", "stick?operand=vfio-manager&on=false")
-        wait_until(lambda: not pods(), 5, "the pod to leave")
+        wait_until(lambda: not pods(), 20, "the pod to leave")
 
 
 # ---- ctl, and kubesim as a command --------------------------------------------------------------------------------
@@ -609,12 +609,12 @@ def ctl_waits_for_what_is_coming(folder):
     with server(folder) as kube:
         timer = threading.Timer(0.3, kube.label, [{"a": "b"}])
         timer.start()
-        done = ctl(kube, "wait", "n1", "a=b", "--timeout=5s")
-        assert done.rc == 0 and 0.25 < done.seconds < 2, done.seconds
+        done = ctl(kube, "wait", "n1", "a=b", "--timeout=30s")
+        assert done.rc == 0 and 0.25 < done.seconds, done.seconds
         kube.control("POST", "outage?ms=300")
         timer = threading.Timer(0.6, kube.label, [{"a": "c"}])
         timer.start()
-        assert ctl(kube, "wait", "n1", "a=c", "--timeout=5s").rc == 0, "an outage does not end a wait"
+        assert ctl(kube, "wait", "n1", "a=c", "--timeout=30s").rc == 0, "an outage does not end a wait"
 
 
 @test
@@ -622,7 +622,7 @@ def ctl_churn(folder):
     with server(folder, operator=False) as kube, closing(Client(kube)) as client:
         watch = client.watch("&resourceVersion=" + kube.node()["metadata"]["resourceVersion"])
         done = ctl(kube, "churn", "n1", "--count=100", "--rate=500")
-        assert done.rc == 0 and 0.15 < done.seconds < 2, (done.seconds, done.err)
+        assert done.rc == 0 and 0.15 < done.seconds, (done.seconds, done.err)
         last = [line(watch) for _ in range(100)][-1]
         assert last["object"]["metadata"]["annotations"]["example.com/seen-by-others"] == "90"
 
@@ -632,12 +632,12 @@ def wrong_usage(folder):
     for arguments, word in ((["--colour"], "colour"), (["--fault=explode"], "explode"), (["--history=0"], "history"),
                             (["--operator-set=x"], "operator-set"), (["--operator-stuck=x"], "operator"),
                             (["ctl"], "command"), (["ctl", "fly"], "fly"), (["ctl", "label", "n1"], "label")):
-        done = run([simlib.SIM_BIN / "kubesim", *arguments], 5)
+        done = run([simlib.SIM_BIN / "kubesim", *arguments], 30)
         assert done.rc == 2 and word in done.err and len(done.err.splitlines()) == 1, (arguments, done.rc, done.err)
     for arguments, word in ((["--listen=0.0.0.0:0"], "loopback"), (["--listen=x"], "not an"),
                             (["--node=Bad_Name"], "Bad_Name"), (["--label=a=b c", "--nodes=1"], "label"),
                             (["ctl", "compact", "--server=127.0.0.1:1"], "127.0.0.1:1")):
-        done = run([simlib.SIM_BIN / "kubesim", *arguments], 5)
+        done = run([simlib.SIM_BIN / "kubesim", *arguments], 30)
         assert done.rc == 1 and word in done.err, (arguments, done.rc, done.err)
 
 
@@ -651,6 +651,8 @@ def a_command_runs_with_its_kubeconfig(folder):
     assert not os.path.exists(os.path.dirname(path)), path
     assert run([kubesim, "--", "sh", "-c", "kill -9 $$"]).rc == 137
     assert run([kubesim, "--", "/no/such/command"]).rc == 127
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    assert run([kubesim, "--", "sh", "-c", "ulimit -Sn"]).out == f"{limit}\n", "kubesim's own limit got through"
 
 
 @test
@@ -692,7 +694,7 @@ def kubectl_works(folder):
 
 @test
 def two_hundred_watches_and_ten_thousand_updates(folder):
-    with server(folder, operator=False) as kube:
+    with server(folder, "--history=20000", operator=False) as kube:
         clients = [Client(kube, timeout=60) for _ in range(200)]
         watches = [c.watch("&resourceVersion=" + kube.node()["metadata"]["resourceVersion"]) for c in clients]
         seen = []
