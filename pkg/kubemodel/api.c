@@ -8,8 +8,6 @@
 
 #include "base/str.h"
 
-#include "write.h"
-
 static void answer_version(struct kubemodel_answer *a, struct km_version *v, enum km_form form)
 {
 	size_t len;

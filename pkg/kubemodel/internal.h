@@ -162,6 +162,10 @@ struct kubemodel_watch *km_watch_new(struct kubemodel *m, const struct km_target
 				     uint64_t from_version, bool list_first);
 uint64_t km_watches_due_ms(const struct kubemodel *m);
 
+/* ---- write.c: create, update, patch, delete and evict, all that makes a new version ---- */
+void km_write_request(struct kubemodel *m, const struct km_target *t,
+		      const struct kubemodel_request *rq, struct kubemodel_answer *a);
+
 /* ---- discovery.c: /version, /api, /apis, health; false when the path is none of them ---- */
 bool km_discovery(const struct km_target *t, struct kubemodel_answer *a);
 void km_answer_unknown(const struct km_target *t, struct kubemodel_answer *a); /* 404 */

@@ -3,7 +3,7 @@
  * Writes.  Each ends in one of three ways: a Status that says why not, the object as it was because
  * nothing changed (no new version then, as on the real server), or the object at a new version.
  */
-#include "write.h"
+#include "internal.h"
 
 #include <string.h>
 
