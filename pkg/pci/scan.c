@@ -18,6 +18,7 @@
 
 static struct {
 	jmp_buf back;
+	struct pci_dev *dev; /* being looked at, whatever happens */
 	char text[200];
 } trouble; /* libpci's callbacks have no argument of ours */
 
@@ -53,11 +54,8 @@ static void complain(struct pci_info *info, const char *text)
 	str_printable(info->error);
 }
 
-static void fill_from_libpci(struct pci_access *access, struct pci_info *info)
+static void fill_from_libpci(struct pci_dev *d, struct pci_info *info)
 {
-	struct pci_dev *d = pci_get_dev(access, (int)info->bdf.domain, info->bdf.bus, info->bdf.dev,
-					info->bdf.fn);
-
 	pci_fill_info(d, PCI_FILL_IDENT | PCI_FILL_CLASS | PCI_FILL_CLASS_EXT);
 	info->vendor = d->vendor_id;
 	info->device = d->device_id;
@@ -70,10 +68,8 @@ static void fill_from_libpci(struct pci_access *access, struct pci_info *info)
 	info->bar0_bytes = d->size[0];
 }
 
-static void caps_from_libpci(struct pci_access *access, struct pci_info *info)
+static void caps_from_libpci(struct pci_dev *d, struct pci_info *info)
 {
-	struct pci_dev *d = pci_get_dev(access, (int)info->bdf.domain, info->bdf.bus, info->bdf.dev,
-					info->bdf.fn);
 	struct pci_cap *pcie = pci_find_cap(d, PCI_CAP_ID_EXP, PCI_CAP_NORMAL);
 
 	info->has_pm = pci_find_cap(d, PCI_CAP_ID_PM, PCI_CAP_NORMAL) != NULL;
@@ -83,7 +79,7 @@ static void caps_from_libpci(struct pci_access *access, struct pci_info *info)
 
 /* Runs `fill` with libpci pointed at this tree; what goes wrong becomes the function's error. */
 static void with_libpci(const struct pci_host *h, struct pci_info *info,
-			void (*fill)(struct pci_access *, struct pci_info *))
+			void (*fill)(struct pci_dev *, struct pci_info *))
 {
 	struct pci_access *access = pci_alloc();
 	char path[PCI_PATH_BYTES];
@@ -94,13 +90,18 @@ static void with_libpci(const struct pci_host *h, struct pci_info *info,
 	access->warning = on_warning;
 	access->debug = on_debug;
 	*trouble.text = '\0';
+	trouble.dev = NULL;
 	if (setjmp(trouble.back) == 0) {
 		pci_set_param(access, (char *)"sysfs.path", path);
 		pci_init(access);
-		fill(access, info);
+		trouble.dev = pci_get_dev(access, (int)info->bdf.domain, info->bdf.bus, info->bdf.dev,
+					  info->bdf.fn);
+		fill(trouble.dev, info);
 	}
 	if (*trouble.text)
 		complain(info, trouble.text);
+	if (trouble.dev)
+		pci_free_dev(trouble.dev);
 	pci_cleanup(access);
 }
 
