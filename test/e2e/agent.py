@@ -122,6 +122,7 @@ class Agent:
         self.cluster.create_node(node, {**{e2e.DEPLOY + o: "true" for o in operands}, **(labels or {})})
         if operands:
             t.operator.adopt(node, operands)
+            t.defer(t.operator.release, node)
         self.identity = e2e.AgentIdentity(self.cluster, node)
         self.account = e2e.ServiceAccountDir(self.dir / "account", self.cluster, token or self.identity.token())
         self.kubeconfig = self.dir / "kubeconfig"

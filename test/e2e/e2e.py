@@ -415,6 +415,10 @@ class Operator(threading.Thread):
         with self.lock:
             self.nodes[node] = list(operands)
 
+    def release(self, node):
+        with self.lock:
+            self.nodes.pop(node, None)
+
     def close(self):
         self.ended.set()
         self.join()

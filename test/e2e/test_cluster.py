@@ -161,6 +161,7 @@ def test_operator_stand_in(t):
     """A deploy label that is not `true` makes the operand's pod go, and `true` brings it back."""
     t.cluster.create_node("operands", {DEPLOY + "vfio-manager": "true", DEPLOY + "sandbox-validator": "false"})
     t.operator.adopt("operands", ["vfio-manager", "sandbox-validator"])
+    t.defer(t.operator.release, "operands")
 
     def names():
         return [p["metadata"]["name"] for p in t.operator.pods("operands")]
