@@ -123,6 +123,7 @@ static const struct opts_program run_program = {
 		"Runs a command on a machine with simulated NVIDIA devices: its /sys shows them, its "
 		"accesses to their registers are answered.  Exits with the command's status (128 and the "
 		"signal's number when it was killed), 125 when the simulator fails.",
+	.epilog = faults_help,
 	.opts = run_opts,
 	.n_opts = ARRAY_LEN(run_opts),
 	.stop_at_first_argument = true,

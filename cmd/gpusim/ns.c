@@ -39,8 +39,11 @@ static int user_namespace(struct err *err)
 
 int ns_enter(struct err *err)
 {
-	if (geteuid() == 0 ? unshare(CLONE_NEWNS) < 0 : user_namespace(err) < 0)
-		return err->kind ? -1 : err_errno(err, "a mount namespace");
+	/* root of a container may lack the right, and can still have a user namespace */
+	bool entered = geteuid() == 0 && unshare(CLONE_NEWNS) == 0;
+
+	if (!entered && user_namespace(err) < 0)
+		return -1;
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return err_errno(err, "making mounts private");
 	return 0;

@@ -150,7 +150,7 @@ struct sim {
 	struct task *task[TASK_BUCKETS];
 	struct op op[OPS_MAX];
 	unsigned n_ops;
-	pid_t init_pid; /* the first in the command's process namespace */
+	pid_t init_pid;		 /* the first in the command's process namespace */
 	pid_t main_pid, current; /* current: whose access is being served */
 	bool main_done, killed;
 	int main_status;
@@ -169,6 +169,7 @@ int state_faults_store(struct sim *s, struct err *err) MUST_CHECK;	    /* counts
 int state_peek(struct sim *s, const char *dir, struct err *err) MUST_CHECK; /* without the lock */
 bool state_faults_changed(struct sim *s);
 int faults_command(int argc, char **argv);
+extern const char faults_help[];
 int show_command(int argc, char **argv);
 
 /* tree.c */

@@ -430,6 +430,22 @@ static int fault_edit(struct sim *s, const char *verb, const char *what, struct 
 	return 0;
 }
 
+const char faults_help[] =
+	"Faults, NAME[=VALUE][,KEY=VALUE]...:\n"
+	"  rpc-error=STATUS       the firmware answers with this status\n"
+	"  no-answer, stuck-queue it takes the command and is silent; it does not take it\n"
+	"  short-answer, long-answer, wrong-answer=type|echo|length\n"
+	"  rpc-slow=MS            it takes so much longer\n"
+	"  inband-denied          knob writes from the host are refused\n"
+	"  boot-never, mode-sticks, recovery\n"
+	"  all-ones, badf, sec-fault  what BAR0 reads\n"
+	"  reset-errno=ERRNO      EBUSY ENOTTY EAGAIN EINVAL EIO ETIMEDOUT\n"
+	"  reset-slow=MS          a reset takes so much longer\n"
+	"  held, gone             somebody has the device open; it fell off the bus\n"
+	"Keys:\n"
+	"  dev=BDF|gpu|switch|all, count=N (strikes), skip=N (that it lets pass first),\n"
+	"  from=start|write|reset|boot, knob=N (of an RPC), reg=OFFSET (all-ones, badf)";
+
 int faults_command(int argc, char **argv)
 {
 	static const struct opt opts[] = {
@@ -445,6 +461,7 @@ int faults_command(int argc, char **argv)
 		.usage = "--state DIR add SPEC | clear [NAME] | list",
 		.summary =
 			"Adds, clears or lists faults, also while a command runs on the machine.",
+		.epilog = faults_help,
 		.opts = opts,
 		.n_opts = ARRAY_LEN(opts),
 	};

@@ -267,6 +267,15 @@ static void node_write(struct sim *s, struct task *t, struct node *node, struct 
 	}
 }
 
+/* Results go to our stdout: where it is a file, it is still not a file that the program keeps. */
+static bool is_our_stdout(const struct stat *st)
+{
+	struct stat ours;
+
+	return fstat(STDOUT_FILENO, &ours) == 0 && ours.st_dev == st->st_dev &&
+	       ours.st_ino == st->st_ino;
+}
+
 static enum point point_of(pid_t tid, int fd)
 {
 	char path[64];
@@ -275,7 +284,7 @@ static enum point point_of(pid_t tid, int fd)
 	if (fd == STDERR_FILENO)
 		return POINT_LOG;
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", tid, fd);
-	if (stat(path, &st) < 0)
+	if (stat(path, &st) < 0 || is_our_stdout(&st))
 		return POINT_N;
 	return S_ISSOCK(st.st_mode) ? POINT_SEND : S_ISREG(st.st_mode) ? POINT_FILE : POINT_N;
 }

@@ -169,7 +169,7 @@ bool gpumodel_knob_set(struct gpumodel *m, unsigned dev, unsigned id, uint16_t v
  *	recovery		the chip is in recovery
  *	reset-errno=EBUSY	or ENOTTY EAGAIN EINVAL EIO ETIMEDOUT
  *	reset-slow=MS		a reset takes so much longer
- *	held			somebody has the device open
+ *	held			somebody has the device open (gpusim: while a driver is bound)
  *	gone			the device fell off the bus
  *
  * Keys: dev=BDF|gpu|switch|all (all), count=N (times it strikes; without: always), skip=N (times it
