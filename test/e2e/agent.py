@@ -232,6 +232,10 @@ class Agent:
     def metric_sum(self, name, containing=""):
         return sum(v for k, v in self.metrics().items() if k.split("{")[0] == name and containing in k)
 
+    def fault(self, *arguments):
+        """gpusim fault: "add", SPEC or "clear", also while cc-manager runs."""
+        run([SIM_BIN / "gpusim", "fault", f"--state={self.sim_state}", *arguments], check=True)
+
     def wrong_hardware(self, mode):
         """What the simulator says about devices that are not in the mode or have something staged."""
         shown = run([SIM_BIN / "gpusim", "show", f"--state={self.sim_state}", "-o", "json"], check=True).json()

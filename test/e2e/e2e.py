@@ -244,7 +244,8 @@ class Cluster:
 
     def install(self):
         """Applies deploy/manifests as an administrator does: the operator's namespace exists before."""
-        self.create_namespace(OPERATOR_NAMESPACE)
+        for namespace in (OPERATOR_NAMESPACE, "default"):
+            self.create_namespace(namespace)
         self.kubectl("apply", "--server-side", "-f", MANIFESTS / "cc-manager")
         # The policies reach the admission chain a moment after they are stored.
         wait_until(self._policy_in_force, 30, "the node policy denies a foreign label")

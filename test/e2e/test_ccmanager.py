@@ -445,3 +445,54 @@ def test_lost_rights_heal(t):
         del saved["metadata"]["resourceVersion"], saved["metadata"]["uid"]
         t.cluster.request("POST", binding.rsplit("/", 1)[0], saved)
     agent.wait_settled("on", 120)
+
+
+def running_pod(t, name, node, resources=None):
+    """A pod in "default" that the node's kubelet would report as running and ready."""
+    path = "/api/v1/namespaces/default/pods"
+    t.cluster.create(path, {"metadata": {"name": name, "labels": {"app": name}}, "spec": {
+        "nodeName": node, "containers": [{"name": "c", "image": "none", "resources": {"limits": resources or {}}}]}})
+    t.cluster.request("PATCH", f"{path}/{name}/status", kind=e2e.MERGE, body={"status": {
+        "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}})
+    t.defer(t.cluster.kubectl, "delete", "pod", name, "--ignore-not-found", "--now", "--wait=false")
+    return f"{path}/{name}"
+
+
+@test(alone=True)
+def test_drain(t):
+    """--busy-policy=drain evicts the pod that has a GPU, and only that; a disruption budget is waited for."""
+    rights = e2e.MANIFESTS / "cc-manager" / "drain"
+    t.cluster.kubectl("apply", "--server-side", "-f", rights)
+    t.defer(t.cluster.kubectl, "delete", "-f", rights)
+    agent = Agent(t, "drained", arguments=["--busy-policy=drain"]).start()
+    agent.wait_settled("off")
+    user = running_pod(t, "gpu-user", agent.node, {"nvidia.com/pgpu": "1"})
+    bystander = running_pod(t, "bystander", agent.node)
+    agent.fault("add", "held")
+
+    budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+    t.cluster.create(budgets, {"metadata": {"name": "gpu-user"}, "spec": {
+        "minAvailable": 1, "selector": {"matchLabels": {"app": "gpu-user"}}}})
+    t.defer(t.cluster.kubectl, "delete", "pdb", "gpu-user")
+
+    def allow(disruptions):
+        # What the disruption controller would have written.
+        t.cluster.request("PATCH", f"{budgets}/gpu-user/status", kind=e2e.MERGE, body={"status": {
+            "observedGeneration": 1, "disruptionsAllowed": disruptions, "currentHealthy": 1, "desiredHealthy": 1,
+            "expectedPods": 1}})
+    allow(0)
+    skip = len(t.cluster.audit())
+    agent.set_mode("on")
+
+    def evictions():
+        return [e["responseStatus"]["code"] for e in agent.requests(skip)
+                if e["objectRef"].get("subresource") == "eviction"]
+    wait_until(lambda: 429 in evictions(), 30, "the budget refuses the eviction")
+    assert "deletionTimestamp" not in t.cluster.request("GET", user)["metadata"]
+    allow(1)
+    wait_until(lambda: "deletionTimestamp" in t.cluster.request("GET", user)["metadata"], 60, "the pod is evicted")
+    agent.fault("clear")
+    t.cluster.request("DELETE", user, {"gracePeriodSeconds": 0})
+    agent.wait_settled("on", 60)
+    assert "deletionTimestamp" not in t.cluster.request("GET", bystander)["metadata"], "the other pod stays"
+    t.note(f"evictions answered {evictions()}")
