@@ -268,7 +268,8 @@ def test_in_cluster_as_the_daemonset_says(t):
               'mount --rbind /proc "$3" && shift 3 && exec "$@"')
     run_nvidia = agent.dir / "run-nvidia"
     run_nvidia.mkdir()
-    argv = ["unshare", "--mount", "sh", "-c", script, "pod", agent.account.dir, run_nvidia, root / "proc",
+    unshare = ["unshare", "--mount"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
+    argv = [*unshare, "sh", "-c", script, "pod", agent.account.dir, run_nvidia, root / "proc",
             *agent.gpusim(), BIN / "cc-manager", *arguments]
     environment = {"PATH": os.environ["PATH"], "KUBERNETES_SERVICE_HOST": "127.0.0.1",
                    "KUBERNETES_SERVICE_PORT": str(t.cluster.port), **agent.identity.environment()}
