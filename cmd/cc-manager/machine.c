@@ -182,6 +182,7 @@ static void schedule(struct app *app)
 	uint64_t resync_ms = app->config.resync_ms;
 
 	timer_disarm(m->retry);
+	m->resync_due = false; /* this attempt was one; a failed one waits for its next */
 	/* a quarter earlier at most, so that the agents of a cluster drift apart */
 	timer_arm(m->resync, resync_ms - jitter_below(resync_ms / 4 + 1));
 	if (m->plan.verdict == PLAN_WAIT && !is_failed(m))

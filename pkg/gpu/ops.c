@@ -143,11 +143,19 @@ static int op_reset(struct session *s, const struct gpu_job *job, struct gpu_res
 		    struct err *err)
 {
 	struct gpu_pair pair = { 0 };
+	struct err odd = ERR_INIT;
 	int r;
 
 	s->record.active = pair; /* not known from now on */
-	if (record_put(s, s->pci.bdf, err) < 0 || gpu_reset(&s->gpu, &out->was_reset, err) < 0)
+	if (record_put(s, s->pci.bdf, err) < 0)
 		return -1;
+	if (gpu_reset(&s->gpu, &out->was_reset, err) < 0) {
+		/* Refused, or half done: what is in force is what can be read now, or nobody knows. */
+		if (!out->was_reset && err->kind != ERR_INTERRUPTED &&
+		    gpu_query(&s->gpu, &pair, &odd) == 0)
+			read_pair(s, pair, out);
+		return -1;
+	}
 	if (s->env->note)
 		s->env->note(s->env->arg, LOG_INFO, "reset");
 	r = job->any_mode ? gpu_query(&s->gpu, &pair, err) : gpu_verify(&s->gpu, job->mode, &pair, err);

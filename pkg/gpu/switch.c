@@ -176,7 +176,9 @@ static void result_take(struct gpu_switch *s, struct device *d, const struct gpu
 	if (r->op == GPU_OP_RESET) {
 		if (r->was_reset)
 			d->dirty = false;
-		if (r->was_reset || r->active.cc != GPU_CC_UNKNOWN)
+		/* who died at it, or gave up on it, cannot vouch for what was in force before */
+		if (r->was_reset || r->active.cc != GPU_CC_UNKNOWN ||
+		    (!r->ok && r->error_kind != ERR_INTERRUPTED))
 			d->in.active = r->active;
 		if (s->step == REVIVE && s->spec.mode != GPU_MODE_PPCIE &&
 		    gpu_pair_equal(r->active, gpu_wanted(d->in.dev, s->spec.mode)))
