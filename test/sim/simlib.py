@@ -9,6 +9,7 @@ SIM_KEEP=1 keeps the folders of tests that failed.
 import atexit
 import concurrent.futures
 import contextlib
+import datetime
 import http.client
 import json
 import os
@@ -128,10 +129,32 @@ def wait_until(predicate, seconds, what, every=0.02):
         time.sleep(every)
 
 
+def descendants(pid):
+    """The pids of a process and all that it started, eldest first."""
+    found = [pid]
+    for one in found:
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{one}/task"):
+                found += map(int, pathlib.Path(f"/proc/{one}/task/{task}/children").read_text().split())
+    return found
+
+
+def name_of(pid):
+    """What a process is called, "" when it is gone."""
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def timestamp(text):
+    """Seconds since the epoch of an RFC 3339 time."""
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def tail(path, lines=12):
@@ -256,17 +279,18 @@ class Node:
     """
 
     def __init__(self, directory, devices="h100:1", labels=None, operands=True, sim=(), agent=(), kube=(),
-                 boot_ms=10, reset_ms=5, leave_ms=5, return_ms=5, name="n1"):
+                 boot_ms=10, reset_ms=5, leave_ms=5, return_ms=5, driver="vfio-pci", name="n1"):
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
         self.devices, self.name = devices, name
         self.boot_ms, self.reset_ms = boot_ms, reset_ms
-        self.sim, self.agent = list(sim), list(agent)
+        self.sim, self.agent, self.driver = list(sim), list(agent), driver
         self.state = self.dir / "sim"
         self.agent_state = self.dir / "state"
         self.ready_file = self.dir / "ready"
         self.log = self.dir / "cc-manager.log"
         self.process = None
+        run([*self.gpusim(), "true"], check=True)  # makes the devices
         self.kube = Kube(self.dir, *kube, nodes=[name], labels=labels, operator=operands, leave_ms=leave_ms,
                          return_ms=return_ms)
 
@@ -276,7 +300,8 @@ class Node:
 
     def gpusim(self, *options):
         return [SIM_BIN / "gpusim", "run", f"--devices={self.devices}", f"--state={self.state}",
-                f"--boot-ms={self.boot_ms}", f"--reset-ms={self.reset_ms}", *self.sim, *options, "--"]
+                f"--boot-ms={self.boot_ms}", f"--reset-ms={self.reset_ms}", f"--driver={self.driver or 'none'}",
+                *self.sim, *options, "--"]
 
     def command(self, *options):
         return [BIN / "cc-manager", f"--node-name={self.name}", f"--kubeconfig={self.kube.kubeconfig}",
@@ -312,17 +337,26 @@ class Node:
 
     # Claims. Each returns a list of complaints, empty when all is well.
 
-    def wrong_hardware(self, mode, only=lambda d: True):
-        """Devices that are not in the mode, have something staged, or were not handed back."""
+    def wrong_hardware(self, mode, only=lambda d: True, drivers=True):
+        """Devices that are not in the mode, have something staged, or were not given back to their driver."""
+        wrong = self._wrong_hardware(mode, only, drivers)
+        end = time.monotonic() + 0.3
+        while wrong and self.process and time.monotonic() < end:  # what gpusim shows may be 50 ms old
+            wrong = self._wrong_hardware(mode, only, drivers)
+        return wrong
+
+    def _wrong_hardware(self, mode, only, drivers):
         wrong = []
         for d in self.truth():
             if not only(d):
                 continue
-            cc, ppcie = wanted_pair(d, mode)
-            if (d["ccMode"], d["ppcieMode"]) != (cc, ppcie):
-                wrong.append(f"{d['bdf']} is ({d['ccMode']}, {d['ppcieMode']}), not ({cc}, {ppcie})")
+            pair, want = (d["ccMode"], d["ppcieMode"]), wanted_pair(d, mode)
+            if pair != want:
+                wrong.append(f"{d['bdf']} is {pair}, not {want}")
             if d["stagedUnapplied"]:
-                wrong.append(f"{d['bdf']} has something staged and unapplied")
+                wrong.append(f"{d['bdf']} has something staged and unapplied: {d['ccStaged']}, {d['ppcieStaged']}")
+            if drivers and d["driver"] != self.driver:
+                wrong.append(f"{d['bdf']} is bound to {d['driver']}, not to {self.driver}")
         return wrong
 
     def wrong_labels(self, mode, state="success", ready=None):
@@ -337,19 +371,19 @@ class Node:
             wrong.append(f"cc.status says inForce {status.get('inForce')!r}, not {mode!r}")
         return wrong
 
-    def settled(self, mode):
-        return not self.wrong_labels(mode)
+    def settled(self, mode, ready=None):
+        return not self.wrong_labels(mode, ready=ready)
 
-    def wait_settled(self, mode, seconds=30):
+    def wait_settled(self, mode, seconds=30, ready=None):
         def check():
             if self.process and self.process.poll() is not None:
                 raise AssertionError(f"cc-manager ended with {self.process.returncode}: {tail(self.log)}")
-            return self.settled(mode)
+            return self.settled(mode, ready)
         wait_until(check, seconds, lambda: f"mode {mode}: {self.wrong_labels(mode)}\n{tail(self.log)}")
 
 
 def wanted_pair(device, mode):
-    """What gpusim shows of a device that is in a mode."""
+    """(ccMode, ppcieMode) of a device that is in a mode, as gpusim shows them."""
     cc = "unsupported" if device["ccMode"] == "unsupported" else "off" if mode == "ppcie" else mode
     ppcie = "unsupported" if device["ppcieMode"] == "unsupported" else "on" if mode == "ppcie" else "off"
     return cc, ppcie
@@ -372,17 +406,17 @@ def add(name, function):
 
 
 def _run_one(base, name, function):
-    folder = base / re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:100]
-    folder.mkdir(parents=True)
+    own = base / re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:100]
+    own.mkdir(parents=True)
     try:
-        note = function(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        note = function(own)
+        shutil.rmtree(own, ignore_errors=True)
         return "ok", f"ok {name}" + (f": {note}" if isinstance(note, str) else "")
     except Skip as e:
         return "skip", f"skip {name}: {e}"
     except Exception as e:  # a test that breaks has failed
         text = str(e) if isinstance(e, AssertionError) else traceback.format_exc()
-        return "fail", f"FAIL {name}: {text}" + (f"\n  kept: {folder}" if os.environ.get("SIM_KEEP") else "")
+        return "fail", f"FAIL {name}: {text}" + (f"\n  kept: {own}" if os.environ.get("SIM_KEEP") else "")
 
 
 @contextlib.contextmanager
@@ -393,23 +427,33 @@ def closing(thing):
         thing.close()
 
 
+@contextlib.contextmanager
+def folder():
+    """An empty folder that is gone afterwards."""
+    base = pathlib.Path(tempfile.mkdtemp(prefix="gpucc-sim-"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield base
+    finally:
+        if not os.environ.get("SIM_KEEP"):
+            shutil.rmtree(base, ignore_errors=True)
+
+
+def pool(jobs=JOBS):
+    return concurrent.futures.ThreadPoolExecutor(jobs)
+
+
 def main(jobs=JOBS):
     """Runs the registered tests whose names contain one of the arguments; all without. Exits."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     picked = [t for t in _tests if len(sys.argv) < 2 or any(a in t[0] for a in sys.argv[1:])]
-    base = pathlib.Path(tempfile.mkdtemp(prefix="gpucc-sim-"))
     counts = {"ok": 0, "fail": 0, "skip": 0}
     begin = time.monotonic()
-    try:
-        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-            for future in concurrent.futures.as_completed(
-                    [pool.submit(_run_one, base, name, function) for name, function in picked]):
-                verdict, text = future.result()
-                counts[verdict] += 1
-                print(text, flush=True)
-    finally:
-        if not (os.environ.get("SIM_KEEP") and counts["fail"]):
-            shutil.rmtree(base, ignore_errors=True)
+    with folder() as base, pool(jobs) as threads:
+        for future in concurrent.futures.as_completed(
+                [threads.submit(_run_one, base, name, function) for name, function in picked]):
+            verdict, text = future.result()
+            counts[verdict] += 1
+            print(text, flush=True)
     print(f"# {time.monotonic() - begin:.1f} s")
     print(f"{counts['ok']} passed, {counts['fail']} failed, {counts['skip']} skipped")
     sys.exit(1 if counts["fail"] else 0)
