@@ -271,7 +271,8 @@ void survey_interrupt(struct app *app)
 
 void survey_cancel(struct app *app)
 {
-	timer_disarm(app->survey.look);
+	if (app->survey.look) /* there was one */
+		timer_disarm(app->survey.look);
 	gpu_jobs_free(app->survey.jobs);
 	app->survey.jobs = NULL;
 }
