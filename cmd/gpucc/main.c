@@ -23,7 +23,8 @@ static void list_commands(FILE *f)
 {
 	fprintf(f, "\nCommands:\n");
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		fprintf(f, "  %s %-12s %s\n", commands[i].group, commands[i].name, commands[i].summary);
+		fprintf(f, "  %s %-12s %s\n", commands[i].group, commands[i].name,
+			commands[i].summary);
 }
 
 static bool group_known(const char *group)
@@ -54,7 +55,8 @@ static int complain_command(const struct opts_program *program, const char *grou
 	else if (!name)
 		opts_complain(program, "%s: which command? allowed: %s", group, allowed);
 	else
-		opts_complain(program, "unknown command '%s %s'; allowed: %s", group, name, allowed);
+		opts_complain(program, "unknown command '%s %s'; allowed: %s", group, name,
+			      allowed);
 	return EXIT_USAGE;
 }
 
@@ -93,7 +95,8 @@ int main(int argc, char **argv)
 	static const struct opts_program program = {
 		.name = "gpucc",
 		.usage = "[OPTION]... COMMAND [OPTION]...",
-		.summary = "Queries and sets the confidential-computing modes of NVIDIA GPUs and NVSwitches.",
+		.summary =
+			"Queries and sets the confidential-computing modes of NVIDIA GPUs and NVSwitches.",
 		.epilog = "'gpucc COMMAND --help' says more of each.",
 		.opts = globals_table,
 		.n_opts = ARRAY_LEN(globals_table),

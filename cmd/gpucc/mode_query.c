@@ -15,8 +15,9 @@ static const struct opts_program program = {
 	.name = "gpucc mode query",
 	.usage = "[OPTION]...",
 	.summary = "Shows the CC and PPCIe modes that are in force on each GPU and NVSwitch.",
-	.epilog = "A device in use is not touched: its mode is the one last recorded in this boot, or unknown.\n"
-		  "Exit status: 0 every device was read, 1 some could not be, 2 wrong usage.",
+	.epilog =
+		"A device in use is not touched: its mode is the one last recorded in this boot, or unknown.\n"
+		"Exit status: 0 every device was read, 1 some could not be, 2 wrong usage.",
 	.opts = table,
 	.n_opts = ARRAY_LEN(table),
 };
@@ -26,14 +27,17 @@ static const char *without_bdf(const char *error, struct bdf b)
 {
 	size_t n = strlen(bdf_str(b));
 
-	return strncmp(error, bdf_str(b), n) == 0 && strncmp(error + n, ": ", 2) == 0 ? error + n + 2 :
-											error;
+	return strncmp(error, bdf_str(b), n) == 0 && strncmp(error + n, ": ", 2) == 0
+		       ? error + n + 2
+		       : error;
 }
 
 static void print_text(const struct node *node)
 {
-	CLEANUP(table_clear) struct table t = {
-		.title = { "DEVICE", "KIND", "CHIP", "NAME", "ID", "DRIVER", "CC", "PPCIE", "STATUS" },
+	CLEANUP(table_clear)
+	struct table t = {
+		.title = { "DEVICE", "KIND", "CHIP", "NAME", "ID", "DRIVER", "CC", "PPCIE",
+			   "STATUS" },
 		.n_columns = 9,
 	};
 
@@ -45,9 +49,10 @@ static void print_text(const struct node *node)
 		snprintf(bdf, sizeof(bdf), "%s", bdf_str(dev->bdf));
 		snprintf(id, sizeof(id), "%04x:%04x", dev->vendor_id, dev->device_id);
 		if (!table_add(&t, (const char *const[]){
-				bdf, gpu_kind_names[dev->kind], dev->chip_name, dev->name, id,
-				dev->driver, gpu_cc_names[r->active.cc], gpu_ppcie_names[r->active.ppcie],
-				*r->error ? without_bdf(r->error, dev->bdf) : "ok" }))
+					   bdf, gpu_kind_names[dev->kind], dev->chip_name,
+					   dev->name, id, dev->driver, gpu_cc_names[r->active.cc],
+					   gpu_ppcie_names[r->active.ppcie],
+					   *r->error ? without_bdf(r->error, dev->bdf) : "ok" }))
 			return;
 	}
 	if (node->list.n)

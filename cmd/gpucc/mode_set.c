@@ -26,10 +26,12 @@ static const struct opts_program program = {
 	.name = "gpucc mode set",
 	.usage = "off|on|devtools|ppcie [OPTION]...",
 	.summary = "Switches GPUs and NVSwitches to a mode: stages it, resets, verifies.",
-	.epilog = "off and on are confidential computing, devtools is on with debugging, ppcie is Protected PCIe on\n"
-		  "all GPUs and NVSwitches of the machine.  A device that vfio-pci has is unbound meanwhile; one in\n"
-		  "use is refused.\n"
-		  "Exit status: 0 every device was read back in the mode (--no-reset: as staged), 1 not, 2 wrong usage.",
+	.epilog =
+		"off and on are confidential computing, devtools is on with debugging, ppcie is Protected PCIe on\n"
+		"all GPUs and NVSwitches of the machine.  A device that vfio-pci has is unbound meanwhile; one in\n"
+		"use is refused.\n"
+		"Exit status: 0 every device was read back in the mode (--no-reset: as staged), 1 not, 2 wrong\n"
+		"usage.",
 	.opts = table,
 	.n_opts = ARRAY_LEN(table),
 };
@@ -78,7 +80,8 @@ static bool devices_answer(const struct run *run)
 		const struct gpu_result *r = &run->node->result[i];
 
 		if (r->needs_reset && !run->opts->no_reset)
-			log_warn("not booted, a reset may help", "bdf", bdf_str(r->bdf), "reason", r->error, NULL);
+			log_warn("not booted, a reset may help", "bdf", bdf_str(r->bdf), "reason",
+				 r->error, NULL);
 		else if (*r->error)
 			ok = refuse(r->error);
 	}
@@ -97,7 +100,8 @@ static bool fabric_whole(const struct run *run)
 	}
 	if (!changes || n == run->node->n_on_fabric)
 		return true;
-	return refuse("GPUs and NVSwitches on one NVLink fabric are switched together: leave --device out");
+	return refuse(
+		"GPUs and NVSwitches on one NVLink fabric are switched together: leave --device out");
 }
 
 static bool something_to_do(const struct run *run)
@@ -111,16 +115,20 @@ static bool something_to_do(const struct run *run)
 
 static const char *action_of(const struct run *run, size_t i)
 {
-	static const char *const words[] = { [GPU_NEED_NOTHING] = "none", [GPU_NEED_STAGE] = "stage",
-					     [GPU_NEED_RESET] = "switch" };
+	static const char *const words[] = {
+		[GPU_NEED_NOTHING] = "none", [GPU_NEED_STAGE] = "stage", [GPU_NEED_RESET] = "switch"
+	};
 
-	return run->need[i] == GPU_NEED_RESET && run->opts->no_reset ? "stage" : words[run->need[i]];
+	return run->need[i] == GPU_NEED_RESET && run->opts->no_reset ? "stage"
+								     : words[run->need[i]];
 }
 
 static void print_text(const struct run *run, bool plan)
 {
-	CLEANUP(table_clear) struct table t = {
-		.title = { "DEVICE", "KIND", "NAME", "CC", "PPCIE", plan ? "WOULD" : "DONE", "STATUS" },
+	CLEANUP(table_clear)
+	struct table t = {
+		.title = { "DEVICE", "KIND", "NAME", "CC", "PPCIE", plan ? "WOULD" : "DONE",
+			   "STATUS" },
 		.n_columns = 7,
 	};
 
@@ -130,10 +138,11 @@ static void print_text(const struct run *run, bool plan)
 		char bdf[24];
 
 		snprintf(bdf, sizeof(bdf), "%s", bdf_str(dev->bdf));
-		if (!table_add(&t, (const char *const[]){
-				bdf, gpu_kind_names[dev->kind], dev->name, gpu_cc_names[r->active.cc],
-				gpu_ppcie_names[r->active.ppcie], action_of(run, i),
-				*r->error ? r->error : "ok" }))
+		if (!table_add(&t, (const char *const[]){ bdf, gpu_kind_names[dev->kind], dev->name,
+							  gpu_cc_names[r->active.cc],
+							  gpu_ppcie_names[r->active.ppcie],
+							  action_of(run, i),
+							  *r->error ? r->error : "ok" }))
 			return;
 	}
 	if (run->node->list.n)
@@ -216,11 +225,17 @@ static void on_signal_stop(struct source *src, int signo, void *arg)
 static bool switch_run(struct run *run)
 {
 	struct node *node = run->node;
-	struct gpu_switch_spec spec = { .loop = node->loop, .host = &node->host, .dev = run->dev,
-					.n = node->list.n, .mode = run->mode,
-					.no_reset = run->opts->no_reset, .trace = node->trace,
-					.on_step = on_step, .on_note = on_note_log,
-					.on_done = on_done, .arg = run };
+	struct gpu_switch_spec spec = { .loop = node->loop,
+					.host = &node->host,
+					.dev = run->dev,
+					.n = node->list.n,
+					.mode = run->mode,
+					.no_reset = run->opts->no_reset,
+					.trace = node->trace,
+					.on_step = on_step,
+					.on_note = on_note_log,
+					.on_done = on_done,
+					.arg = run };
 	struct err err = ERR_INIT;
 	int exit_code;
 
@@ -280,9 +295,11 @@ int cmd_mode_set(int argc, char **argv)
 	if ((code = command_begin(&program, argc, argv, &opts, &opts.common, &n)) >= 0)
 		return code;
 	if (!n)
-		return opts_complain(&program, "which mode? allowed: off, on, devtools, ppcie"), EXIT_USAGE;
+		return opts_complain(&program, "which mode? allowed: off, on, devtools, ppcie"),
+		       EXIT_USAGE;
 	if (!gpu_mode_parse(argv[0], &run.mode))
-		return opts_complain(&program, "'%s' is no mode; allowed: off, on, devtools, ppcie", argv[0]),
+		return opts_complain(&program, "'%s' is no mode; allowed: off, on, devtools, ppcie",
+				     argv[0]),
 		       EXIT_USAGE;
 	if (n > 1)
 		return opts_complain(&program, "unexpected argument '%s'", argv[1]), EXIT_USAGE;

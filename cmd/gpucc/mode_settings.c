@@ -22,8 +22,8 @@ static const struct opts_program program = {
 
 static void print_device(const struct gpu_dev *dev, const struct gpu_result *r)
 {
-	CLEANUP(table_clear) struct table t = { .title = { "  ID", "NAME", "VALUE", "MEANING" },
-						.n_columns = 4 };
+	CLEANUP(table_clear)
+	struct table t = { .title = { "  ID", "NAME", "VALUE", "MEANING" }, .n_columns = 4 };
 
 	printf("%s %s %s\n", bdf_str(dev->bdf), gpu_kind_names[dev->kind], dev->name);
 	if (*r->error) {
@@ -36,9 +36,10 @@ static void print_device(const struct gpu_dev *dev, const struct gpu_result *r)
 
 		snprintf(id, sizeof(id), "  %2u", k->id);
 		snprintf(value, sizeof(value), "%u", k->value);
-		if (!table_add(&t, (const char *const[]){
-				id, gpu_knob_name(k->id), k->state == GPU_KNOB_INVALID ? "invalid" : value,
-				gpu_knob_meaning(k->id) }))
+		if (!table_add(&t, (const char *const[]){ id, gpu_knob_name(k->id),
+							  k->state == GPU_KNOB_INVALID ? "invalid"
+										       : value,
+							  gpu_knob_meaning(k->id) }))
 			return;
 	}
 	table_print(&t);

@@ -23,7 +23,8 @@ int command_begin(const struct opts_program *program, int argc, char **argv, voi
 		if (bdf_parse(common->device.item[i], &common->only[i], &err) < 0)
 			return opts_complain(program, "--device: %s", err_text(&err)), EXIT_USAGE;
 	if (common->capable_ids && gpu_ids_parse(common->capable_ids, &common->capable, &err) < 0)
-		return opts_complain(program, "CC_CAPABLE_DEVICE_IDS: %s", err_text(&err)), EXIT_USAGE;
+		return opts_complain(program, "CC_CAPABLE_DEVICE_IDS: %s", err_text(&err)),
+		       EXIT_USAGE;
 	return -1;
 }
 
@@ -70,12 +71,13 @@ bool node_lockdown_allows(const struct node *node)
 	struct err err = ERR_INIT;
 
 	if (pci_host_lockdown(&node->host, &lockdown, &err) < 0)
-		log_error("cannot tell whether registers may be used", "reason", err_text(&err), NULL);
+		log_error("cannot tell whether registers may be used", "reason", err_text(&err),
+			  NULL);
 	else if (lockdown == PCI_LOCKDOWN_NONE)
 		return true;
 	else
-		log_error("the kernel's lockdown mode forbids access to device registers", "lockdown",
-			  pci_lockdown_names[lockdown], NULL);
+		log_error("the kernel's lockdown mode forbids access to device registers",
+			  "lockdown", pci_lockdown_names[lockdown], NULL);
 	return false;
 }
 
@@ -95,8 +97,8 @@ void node_lock(struct node *node, uint64_t wait_ms)
 
 		if (*dev->in_use || *dev->error)
 			continue;
-		if (pci_lock_wait(&node->host, dev->bdf, wait_ms, NULL, on_wait, dev, &node->lock[i],
-				  &err) < 0)
+		if (pci_lock_wait(&node->host, dev->bdf, wait_ms, NULL, on_wait, dev,
+				  &node->lock[i], &err) < 0)
 			str_copy(dev->error, sizeof(dev->error), err_text(&err));
 	}
 }
@@ -140,9 +142,13 @@ bool node_run(struct node *node, enum gpu_op op, enum gpu_mode mode, bool want_s
 {
 	struct gpu_job job[GPU_MAX_DEVICES];
 	struct batch batch = { .node = node };
-	struct gpu_jobs_spec spec = { .loop = node->loop, .host = &node->host, .job = job,
-				      .trace = node->trace, .on_note = on_note_log,
-				      .on_done = on_done, .arg = &batch };
+	struct gpu_jobs_spec spec = { .loop = node->loop,
+				      .host = &node->host,
+				      .job = job,
+				      .trace = node->trace,
+				      .on_note = on_note_log,
+				      .on_done = on_done,
+				      .arg = &batch };
 	struct gpu_jobs *jobs;
 	struct err err = ERR_INIT;
 	int exit_code;
@@ -155,8 +161,11 @@ bool node_run(struct node *node, enum gpu_op op, enum gpu_mode mode, bool want_s
 			continue;
 		}
 		batch.index[spec.n] = i;
-		job[spec.n++] = (struct gpu_job){ .dev = dev, .op = op, .mode = mode,
-						  .want_staged = want_staged, .lock_fd = node->lock[i].fd };
+		job[spec.n++] = (struct gpu_job){ .dev = dev,
+						  .op = op,
+						  .mode = mode,
+						  .want_staged = want_staged,
+						  .lock_fd = node->lock[i].fd };
 	}
 	if (gpu_jobs_start(&spec, &jobs, &err) < 0 || loop_run(node->loop, &exit_code, &err) < 0) {
 		log_error("cannot ask the devices", "reason", err_text(&err), NULL);

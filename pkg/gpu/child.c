@@ -58,7 +58,8 @@ static void descriptors_close(int pipe_fd, int lock_fd)
 static void frame_write(int fd, enum gpu_frame_kind kind, const void *body, size_t n)
 {
 	char frame[GPU_FRAME_BYTES_MAX];
-	const struct gpu_frame_head head = { .magic = GPU_FRAME_MAGIC, .kind = (uint16_t)kind,
+	const struct gpu_frame_head head = { .magic = GPU_FRAME_MAGIC,
+					     .kind = (uint16_t)kind,
 					     .bytes = (uint16_t)n };
 	ssize_t w;
 
@@ -82,24 +83,28 @@ static void on_note(void *arg, enum log_level level, const char *text)
 static const char *doing(const struct gpu_job *job, char out[64])
 {
 	static const char *const words[GPU_N_OPS] = {
-		[GPU_OP_QUERY] = "reading its mode",   [GPU_OP_SETTINGS] = "reading its knobs",
-		[GPU_OP_UNBIND] = "taking its driver", [GPU_OP_UNSTAGE] = "unstaging",
+		[GPU_OP_QUERY] = "reading its mode",	  [GPU_OP_SETTINGS] = "reading its knobs",
+		[GPU_OP_UNBIND] = "taking its driver",	  [GPU_OP_UNSTAGE] = "unstaging",
 		[GPU_OP_BIND] = "giving its driver back",
 	};
 
 	if (words[job->op])
 		snprintf(out, 64, "%s", words[job->op]);
 	else
-		snprintf(out, 64, "%s %s", job->op == GPU_OP_STAGE ? "staging" :
-			 job->op == GPU_OP_RESET ? "resetting to" : "verifying", gpu_mode_names[job->mode]);
+		snprintf(out, 64, "%s %s",
+			 job->op == GPU_OP_STAGE   ? "staging"
+			 : job->op == GPU_OP_RESET ? "resetting to"
+						   : "verifying",
+			 gpu_mode_names[job->mode]);
 	return out;
 }
 
 static int run(const struct gpu_jobs_spec *spec, const struct gpu_job *job, int *pipe_fd,
 	       struct gpu_result *out, struct err *err)
 {
-	const struct gpu_env env = { .stop = &stop, .note = on_note, .arg = pipe_fd,
-				     .trace = spec->trace };
+	const struct gpu_env env = {
+		.stop = &stop, .note = on_note, .arg = pipe_fd, .trace = spec->trace
+	};
 	char what[64];
 
 	if (spec->run_instead)
@@ -174,12 +179,14 @@ bool gpu_frame_result_parse(struct rd body, const struct gpu_job *job, struct gp
 	struct gpu_result r;
 
 	if (body.left != sizeof(r) || !BOOL_OK(body, ok) || !BOOL_OK(body, is_bridge) ||
-	    !BOOL_OK(body, needs_reset) || !BOOL_OK(body, was_reset) || !BOOL_OK(body, ppcie_capable))
+	    !BOOL_OK(body, needs_reset) || !BOOL_OK(body, was_reset) ||
+	    !BOOL_OK(body, ppcie_capable))
 		return false;
 	memcpy(&r, body.p, sizeof(r));
-	if (!bdf_equal(r.bdf, job->dev->bdf) || r.op != job->op || (unsigned)r.active.cc >= GPU_N_CC ||
-	    (unsigned)r.active.ppcie >= GPU_N_PPCIE || (unsigned)r.staged > GPU_STAGED_DIFFERENT ||
-	    r.undo.n > GPU_UNDO_MAX || (unsigned)r.error_kind >= ERR_N_KINDS)
+	if (!bdf_equal(r.bdf, job->dev->bdf) || r.op != job->op ||
+	    (unsigned)r.active.cc >= GPU_N_CC || (unsigned)r.active.ppcie >= GPU_N_PPCIE ||
+	    (unsigned)r.staged > GPU_STAGED_DIFFERENT || r.undo.n > GPU_UNDO_MAX ||
+	    (unsigned)r.error_kind >= ERR_N_KINDS)
 		return false;
 	if (!TEXT_OK(&r, chip_name) || !TEXT_OK(&r, name) || !TEXT_OK(&r, driver) ||
 	    !TEXT_OK(&r, error) || !TEXT_OK(&r, staged_error) || r.ok != (*r.error == '\0'))

@@ -8,12 +8,12 @@
 #include "gpu/fsp.h"
 #include "gpu/internal.h"
 
-#define CHANNEL	     FSP_CHANNEL_PRC
-#define RESUME_MS    5000
-#define COMMAND_MS   1000
-#define ANSWER_MS    5000
-#define TORN_MAX     16
-#define STALE_MAX    16 /* answers that may lie about; more is a device that babbles */
+#define CHANNEL	   FSP_CHANNEL_PRC
+#define RESUME_MS  5000
+#define COMMAND_MS 1000
+#define ANSWER_MS  5000
+#define TORN_MAX   16
+#define STALE_MAX  16 /* answers that may lie about; more is a device that babbles */
 
 struct queue {
 	uint32_t head, tail;
@@ -22,15 +22,16 @@ struct queue {
 static int queue_read(struct gpu *g, uint32_t head, uint32_t tail, const char *name,
 		      struct queue *out, struct err *err)
 {
-	if (gpu_rd(g, head, name, &out->head, err) < 0 || gpu_rd(g, tail, name, &out->tail, err) < 0)
+	if (gpu_rd(g, head, name, &out->head, err) < 0 ||
+	    gpu_rd(g, tail, name, &out->tail, err) < 0)
 		return -1;
 	return 0;
 }
 
 static int command_read(struct gpu *g, struct queue *out, struct err *err)
 {
-	return queue_read(g, FSP_COMMAND_HEAD(CHANNEL), FSP_COMMAND_TAIL(CHANNEL), "FSP command queue",
-			  out, err);
+	return queue_read(g, FSP_COMMAND_HEAD(CHANNEL), FSP_COMMAND_TAIL(CHANNEL),
+			  "FSP command queue", out, err);
 }
 
 static bool is_empty(struct queue q)
@@ -54,8 +55,9 @@ static int message_read(struct gpu *g, struct queue *out, struct err *err)
 		}
 		*out = again;
 	}
-	return err_set(err, ERR_DEVICE, "FSP message queue does not come to rest: head 0x%x, tail 0x%x",
-		       out->head, out->tail);
+	return err_set(err, ERR_DEVICE,
+		       "FSP message queue does not come to rest: head 0x%x, tail 0x%x", out->head,
+		       out->tail);
 }
 
 static void window_rewind(struct gpu *g)
@@ -74,7 +76,8 @@ static int packet_take(struct gpu *g, struct queue q, uint32_t *out, size_t max,
 
 	if (bytes % 4 || bytes > FSP_CHANNEL_BYTES || n > max) {
 		pci_wr32(g->pci, FSP_MESSAGE_TAIL(CHANNEL), q.head);
-		return err_set(err, ERR_DEVICE, "FSP answer has no valid size: head 0x%x, tail 0x%x", q.head,
+		return err_set(err, ERR_DEVICE,
+			       "FSP answer has no valid size: head 0x%x, tail 0x%x", q.head,
 			       q.tail);
 	}
 	window_rewind(g);
@@ -109,12 +112,14 @@ static int late_answer_wait(struct gpu *g, struct err *err)
 	struct gpu_poll poll = gpu_poll_for(RESUME_MS);
 	bool had;
 
-	gpu_note(g, LOG_DEBUG, "FSP channel was left in the middle of a command: waiting for its answer");
+	gpu_note(g, LOG_DEBUG,
+		 "FSP channel was left in the middle of a command: waiting for its answer");
 	do {
 		if (stale_drop(g, &had, err) < 0)
 			return -1;
 		if (gpu_stopped(g))
-			return err_set(err, ERR_INTERRUPTED, "stopped while resuming the FSP channel");
+			return err_set(err, ERR_INTERRUPTED,
+				       "stopped while resuming the FSP channel");
 	} while (!had && gpu_poll_again(&poll));
 	return 0;
 }
@@ -152,9 +157,10 @@ static int command_room(struct gpu *g, struct err *err)
 		if (had && ++dropped > STALE_MAX)
 			return err_set(err, ERR_DEVICE, "FSP sends answers without end");
 		if (!had && !gpu_poll_again(&poll))
-			return err_set(err, ERR_TIMEOUT, "FSP does not take commands: after %d ms the command "
-				       "queue still has head 0x%x, tail 0x%x", COMMAND_MS, command.head,
-				       command.tail);
+			return err_set(err, ERR_TIMEOUT,
+				       "FSP does not take commands: after %d ms the command "
+				       "queue still has head 0x%x, tail 0x%x",
+				       COMMAND_MS, command.head, command.tail);
 	}
 }
 
@@ -181,9 +187,10 @@ static int answer_wait(struct gpu *g, struct queue *out, struct err *err)
 			continue;
 		if (command_read(g, &command, err) < 0)
 			return -1;
-		return err_set(err, ERR_TIMEOUT, "FSP gave no answer in %d s: command queue 0x%x/0x%x, "
-			       "message queue 0x%x/0x%x", ANSWER_MS / 1000, command.head, command.tail,
-			       out->head, out->tail);
+		return err_set(err, ERR_TIMEOUT,
+			       "FSP gave no answer in %d s: command queue 0x%x/0x%x, "
+			       "message queue 0x%x/0x%x",
+			       ANSWER_MS / 1000, command.head, command.tail, out->head, out->tail);
 	}
 }
 

@@ -32,11 +32,12 @@ int fsp_answer_check(const uint32_t *dword, size_t n, size_t payload_dwords, uin
 		return err_set(err, ERR_DEVICE, "FSP answer has type 0x%02x, not 0x%02x:%s",
 			       FIELD_GET(FSP_HEADER_NVDM, dword[1]), FSP_NVDM_RESPONSE, text);
 	if (dword[3] != FSP_NVDM_PRC)
-		return err_set(err, ERR_DEVICE, "FSP answer is to a request of type 0x%x, not 0x%02x:%s",
-			       dword[3], FSP_NVDM_PRC, text);
+		return err_set(err, ERR_DEVICE,
+			       "FSP answer is to a request of type 0x%x, not 0x%02x:%s", dword[3],
+			       FSP_NVDM_PRC, text);
 	if (dword[4] == FSP_STATUS_NO_KNOB) {
-		err_set(err, ERR_UNSUPPORTED, "its firmware does not know this knob (FSP status 0x%x)",
-			dword[4]);
+		err_set(err, ERR_UNSUPPORTED,
+			"its firmware does not know this knob (FSP status 0x%x)", dword[4]);
 		err->code = (int)FSP_STATUS_NO_KNOB;
 		return -1;
 	}
@@ -46,7 +47,8 @@ int fsp_answer_check(const uint32_t *dword, size_t n, size_t payload_dwords, uin
 		return -1;
 	}
 	if (n - FSP_ANSWER_HEADER != payload_dwords)
-		return err_set(err, ERR_DEVICE, "FSP answer has %zu dwords of payload, %zu are due:%s",
+		return err_set(err, ERR_DEVICE,
+			       "FSP answer has %zu dwords of payload, %zu are due:%s",
 			       n - FSP_ANSWER_HEADER, payload_dwords, text);
 	for (size_t i = 0; i < payload_dwords; i++)
 		payload[i] = dword[FSP_ANSWER_HEADER + i];
@@ -86,11 +88,12 @@ static int call(struct gpu *g, const uint32_t *request, size_t n, size_t payload
 		return err_set(err, ERR_INTERRUPTED, "stopped between two commands");
 	if (channel_open(g, err) < 0)
 		return -1;
-	r = g->chip->family->transport == GPU_TRANSPORT_EMEM ?
-		    fsp_emem_call(g, request, n, answer, ARRAY_LEN(answer), &n_answer, err) :
-		    fsp_mnoc_call(g, request, n, answer, ARRAY_LEN(answer), &n_answer, err);
+	r = g->chip->family->transport == GPU_TRANSPORT_EMEM
+		    ? fsp_emem_call(g, request, n, answer, ARRAY_LEN(answer), &n_answer, err)
+		    : fsp_mnoc_call(g, request, n, answer, ARRAY_LEN(answer), &n_answer, err);
 	if (r < 0)
-		g->rpc_open = false; /* whoever asks next finds out first where the channel stands */
+		g->rpc_open =
+			false; /* whoever asks next finds out first where the channel stands */
 	else
 		r = fsp_answer_check(answer, n_answer, payload_dwords, payload, err);
 	if (r < 0 && !fsp_no_such_knob(err))

@@ -56,8 +56,6 @@
 #define FSP_STATUS_OK	       0u
 #define FSP_STATUS_NO_KNOB     0x1e3u      /* this firmware does not know the knob */
 
-#define FSP_REQUEST_DWORDS_MAX 4
-#define FSP_ANSWER_DWORDS_MAX  (FSP_MNOC_BYTES / 4)
 #define FSP_ANSWER_HEADER      5 /* MCTP, message header, unused, request type, status */
 
 /* What an answer must look like.  `payload_dwords` must be there exactly and is copied to `payload`.

@@ -19,15 +19,15 @@
 #define KILL_GRACE_MS 2000 /* a child that survives SIGKILL so long sits in the kernel */
 #define ORPHANS_MAX   64
 
-const char *const gpu_op_names[] = { "query", "settings", "unbind", "stage",
-				     "unstage", "reset", "verify", "bind" };
+const char *const gpu_op_names[] = { "query",	"settings", "unbind", "stage",
+				     "unstage", "reset",    "verify", "bind" };
 _Static_assert(ARRAY_LEN(gpu_op_names) == GPU_N_OPS, "a name for each");
 
 /* The longest that goes right: boot 10 s and firewall 5 s, then commands of at most 11 s each. */
 static const uint64_t deadlines_ms[GPU_N_OPS] = {
-	[GPU_OP_QUERY] = 60000,	  [GPU_OP_SETTINGS] = 90000, [GPU_OP_UNBIND] = 10000,
-	[GPU_OP_STAGE] = 60000,	  [GPU_OP_UNSTAGE] = 60000,  [GPU_OP_RESET] = 120000,
-	[GPU_OP_VERIFY] = 60000,  [GPU_OP_BIND] = 30000,
+	[GPU_OP_QUERY] = 60000,	 [GPU_OP_SETTINGS] = 90000, [GPU_OP_UNBIND] = 10000,
+	[GPU_OP_STAGE] = 60000,	 [GPU_OP_UNSTAGE] = 60000,  [GPU_OP_RESET] = 120000,
+	[GPU_OP_VERIFY] = 60000, [GPU_OP_BIND] = 30000,
 };
 
 enum state { WAITING, RUNNING, ENDED };
@@ -88,8 +88,9 @@ static void result_fail(struct slot *s, enum err_kind kind, const char *fmt, ...
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	*r = (struct gpu_result){ .bdf = s->job.dev->bdf, .op = s->job.op, .error_kind = kind,
-				  .undo = r->undo };
+	*r = (struct gpu_result){
+		.bdf = s->job.dev->bdf, .op = s->job.op, .error_kind = kind, .undo = r->undo
+	};
 	snprintf(r->error, sizeof(r->error), "%s: %s: %s", bdf_str(s->job.dev->bdf),
 		 gpu_op_names[s->job.op], text);
 }
@@ -222,7 +223,8 @@ static void on_exit_of(struct source *src, pid_t pid, int status, void *arg)
 		result_fail(s, ERR_SYSTEM, "its child died of signal %d (%s)", WTERMSIG(status),
 			    strsignal(WTERMSIG(status)));
 	else if (s->rubbish || !s->answered)
-		result_fail(s, ERR_SYSTEM, "its child ended with status %d and %s", WEXITSTATUS(status),
+		result_fail(s, ERR_SYSTEM, "its child ended with status %d and %s",
+			    WEXITSTATUS(status),
 			    s->rubbish ? "an answer that makes no sense" : "no answer");
 	slot_end(s);
 }
@@ -351,7 +353,8 @@ int gpu_jobs_start(const struct gpu_jobs_spec *spec, struct gpu_jobs **out, stru
 	for (size_t i = 0; i < spec->n; i++)
 		jobs->slot[i] = (struct slot){ .jobs = jobs, .job = spec->job[i], .fd = -1 };
 	jobs->result = calloc(spec->n ? spec->n : 1, sizeof(*jobs->result));
-	if (!jobs->result || loop_add_timer(spec->loop, on_done, jobs, &jobs->done_timer, err) < 0) {
+	if (!jobs->result ||
+	    loop_add_timer(spec->loop, on_done, jobs, &jobs->done_timer, err) < 0) {
 		if (!jobs->result)
 			err_nomem(err);
 		jobs_release(jobs);

@@ -15,7 +15,8 @@ static int info_read(struct gpu *g, uint32_t off, const char *name, uint32_t *ou
 	if (gpu_rd(g, off, name, out, err) < 0)
 		return -1;
 	if (*out & FSP_INFO_ERROR)
-		return err_set(err, ERR_DEVICE, "%s reports an error: 0x%06x reads 0x%08x", name, off, *out);
+		return err_set(err, ERR_DEVICE, "%s reports an error: 0x%06x reads 0x%08x", name,
+			       off, *out);
 	return 0;
 }
 
@@ -33,10 +34,10 @@ static int info_wait(struct gpu *g, uint32_t off, const char *name, uint32_t bit
 		if (gpu_poll_again(&poll))
 			continue;
 		if (*out & FSP_INFO_ERROR)
-			return err_set(err, ERR_DEVICE, "%s reports an error: 0x%06x reads 0x%08x", name, off,
-				       *out);
-		return err_set(err, ERR_TIMEOUT, "%s: nothing in %llu ms: 0x%06x reads 0x%08x", name,
-			       (unsigned long long)limit_ms, off, *out);
+			return err_set(err, ERR_DEVICE, "%s reports an error: 0x%06x reads 0x%08x",
+				       name, off, *out);
+		return err_set(err, ERR_TIMEOUT, "%s: nothing in %llu ms: 0x%06x reads 0x%08x",
+			       name, (unsigned long long)limit_ms, off, *out);
 	}
 }
 
@@ -60,7 +61,8 @@ static int answer_take(struct gpu *g, uint32_t info, uint32_t *out, size_t max, 
 	if (info_read(g, FSP_SEND_INFO, "FSP send mailbox", &info, err) < 0)
 		return -1;
 	if (bytes % 4 || n > max)
-		return err_set(err, ERR_DEVICE, "FSP answer of %u bytes is no answer to this request", bytes);
+		return err_set(err, ERR_DEVICE,
+			       "FSP answer of %u bytes is no answer to this request", bytes);
 	*out_n = n;
 	return 0;
 }
@@ -86,7 +88,8 @@ static int message_send(struct gpu *g, const uint32_t *dword, size_t n, struct e
 {
 	uint32_t info;
 
-	pci_wr32(g->pci, FSP_RECEIVE_INFO, FIELD_PREP(FSP_INFO_SIZE, (uint32_t)(4 * n)) | FSP_INFO_START);
+	pci_wr32(g->pci, FSP_RECEIVE_INFO,
+		 FIELD_PREP(FSP_INFO_SIZE, (uint32_t)(4 * n)) | FSP_INFO_START);
 	for (size_t i = 0; i < n; i++) {
 		if (4 * i % FSP_MNOC_CREDIT_BYTES == 0 &&
 		    info_wait(g, FSP_RECEIVE_INFO, "FSP receive mailbox (credit)", FSP_INFO_CREDIT,
@@ -107,12 +110,12 @@ int fsp_mnoc_call(struct gpu *g, const uint32_t *request, size_t n, uint32_t *an
 	/* Dropped before, as FSP may wait for that, and after, as one may come while we wait. */
 	if (info_read(g, FSP_RECEIVE_INFO, "FSP receive mailbox", &info, err) < 0 ||
 	    stale_drop(g, err) < 0 ||
-	    info_wait(g, FSP_RECEIVE_INFO, "FSP receive mailbox (ready)", FSP_INFO_READY, READY_MS, &info,
-		      err) < 0 ||
+	    info_wait(g, FSP_RECEIVE_INFO, "FSP receive mailbox (ready)", FSP_INFO_READY, READY_MS,
+		      &info, err) < 0 ||
 	    stale_drop(g, err) < 0 || message_send(g, request, n, err) < 0)
 		return -1;
-	if (info_wait(g, FSP_SEND_INFO, "FSP send mailbox (answer)", FSP_INFO_READY, ANSWER_MS, &info,
-		      err) < 0)
+	if (info_wait(g, FSP_SEND_INFO, "FSP send mailbox (answer)", FSP_INFO_READY, ANSWER_MS,
+		      &info, err) < 0)
 		return -1;
 	return answer_take(g, info, answer, max, out_n, err);
 }

@@ -43,8 +43,9 @@ int gpu_can(const struct gpu_dev *dev, enum gpu_mode mode, struct err *err)
 	}
 	if (dev->kind == GPU_KIND_NVSWITCH || dev->cc_capable)
 		return 0;
-	return err_set(err, ERR_UNSUPPORTED, "%s: %s (device id %04x) has no confidential computing",
-		       bdf_str(dev->bdf), called(dev), dev->device_id);
+	return err_set(err, ERR_UNSUPPORTED,
+		       "%s: %s (device id %04x) has no confidential computing", bdf_str(dev->bdf),
+		       called(dev), dev->device_id);
 }
 
 struct gpu_pair gpu_wanted(const struct gpu_dev *dev, enum gpu_mode mode)

@@ -12,10 +12,10 @@
 #include "gpu/gh100.h"
 #include "gpu/internal.h"
 
-#define CFG_PROBE	 0xf0 /* an offset that hypervisors hardly fake */
-#define FIREWALL_MS	 5000
-#define NO_FIREWALL_MS	 3000 /* without the capability: one long breath */
-#define SANITY_MS	 1000 /* after a reset a device may answer badf for a while */
+#define CFG_PROBE      0xf0 /* an offset that hypervisors hardly fake */
+#define FIREWALL_MS    5000
+#define NO_FIREWALL_MS 3000 /* without the capability: one long breath */
+#define SANITY_MS      1000 /* after a reset a device may answer badf for a while */
 
 static int cfg_sane(struct gpu *g, struct err *err)
 {
@@ -27,13 +27,15 @@ static int cfg_sane(struct gpu *g, struct err *err)
 	if (caps == 0xff)
 		return err_set(err, ERR_DEVICE, "device lost: configuration space reads all ones");
 	if (g->pci->cfg_bytes < PCI_CFG_SPACE_SIZE)
-		return err_set(err, ERR_DENIED, "only %zu bytes of configuration space can be seen: "
-			       "root is needed", g->pci->cfg_bytes);
+		return err_set(err, ERR_DENIED,
+			       "only %zu bytes of configuration space can be seen: "
+			       "root is needed",
+			       g->pci->cfg_bytes);
 	if (pci_cfg_read16(g->pci, CFG_PROBE, &probe, err) < 0)
 		return -1;
 	if (probe == 0xffff)
-		return err_set(err, ERR_DEVICE, "device lost: configuration offset 0x%x reads all ones",
-			       CFG_PROBE);
+		return err_set(err, ERR_DEVICE,
+			       "device lost: configuration offset 0x%x reads all ones", CFG_PROBE);
 	return 0;
 }
 
@@ -72,11 +74,13 @@ static int firewall_down(struct gpu *g, struct err *err)
 		if (!(v & GB100_FIREWALL_UP))
 			return 0;
 		if (gpu_stopped(g))
-			return err_set(err, ERR_INTERRUPTED, "stopped while the BAR firewall was up");
+			return err_set(err, ERR_INTERRUPTED,
+				       "stopped while the BAR firewall was up");
 		if (!gpu_poll_again(&poll))
-			return err_set(err, ERR_TIMEOUT, "BAR firewall still up after %d s: configuration "
-				       "0x%03x reads 0x%08x", FIREWALL_MS / 1000,
-				       cap + GB100_DVSEC_FIREWALL, v);
+			return err_set(err, ERR_TIMEOUT,
+				       "BAR firewall still up after %d s: configuration "
+				       "0x%03x reads 0x%08x",
+				       FIREWALL_MS / 1000, cap + GB100_DVSEC_FIREWALL, v);
 	}
 }
 
@@ -104,9 +108,10 @@ static int boot0_lost(struct gpu *g, struct err *err)
 	if (pci_cfg_read32(g->pci, PCI_BASE_ADDRESS_0, &bar, err) < 0)
 		return err_wrap(err, "device lost: PMC_BOOT_0 reads all ones");
 	if (bar == 0 || bar == UINT32_MAX)
-		return err_set(err, ERR_DEVICE, "device lost: BAR0 holds 0x%08x, PMC_BOOT_0 reads all ones",
-			       bar);
-	return err_set(err, ERR_DEVICE, "device lost: PMC_BOOT_0 (0x%06x) reads all ones", PMC_BOOT_0);
+		return err_set(err, ERR_DEVICE,
+			       "device lost: BAR0 holds 0x%08x, PMC_BOOT_0 reads all ones", bar);
+	return err_set(err, ERR_DEVICE, "device lost: PMC_BOOT_0 (0x%06x) reads all ones",
+		       PMC_BOOT_0);
 }
 
 static int boot0_sane(struct gpu *g, struct err *err)
@@ -116,12 +121,15 @@ static int boot0_sane(struct gpu *g, struct err *err)
 	if (v == REG_ALL_ONES)
 		return boot0_lost(g, err);
 	if (v == PMC_BOOT_0_SEC_FAULT || v == PMC_BOOT_0_SEC_FAULT_2)
-		return err_set(err, ERR_DEVICE, "security fault: PMC_BOOT_0 reads 0x%08x, fault code 0x%08x",
-			       v, g->chip && g->chip->family ? fault_code(g) : 0);
+		return err_set(err, ERR_DEVICE,
+			       "security fault: PMC_BOOT_0 reads 0x%08x, fault code 0x%08x", v,
+			       g->chip && g->chip->family ? fault_code(g) : 0);
 	if (reg_is_bad(v))
-		return err_set(err, ERR_DEVICE, "PMC_BOOT_0 (0x%06x) cannot be read: 0x%08x", PMC_BOOT_0, v);
+		return err_set(err, ERR_DEVICE, "PMC_BOOT_0 (0x%06x) cannot be read: 0x%08x",
+			       PMC_BOOT_0, v);
 	if (v == 0)
-		return err_set(err, ERR_DEVICE, "in recovery mode: PMC_BOOT_0 reads 0; its firmware did not start");
+		return err_set(err, ERR_DEVICE,
+			       "in recovery mode: PMC_BOOT_0 reads 0; its firmware did not start");
 	return 0;
 }
 
@@ -131,14 +139,16 @@ static int chip_known(struct gpu *g, struct err *err)
 	if (g->dev->kind == GPU_KIND_NVSWITCH) {
 		g->chip = gpu_chip_of_switch(g->boot0);
 		if (!g->chip)
-			return err_set(err, ERR_UNSUPPORTED, "no NVSwitch that we know: PMC_BOOT_0 reads 0x%08x",
+			return err_set(err, ERR_UNSUPPORTED,
+				       "no NVSwitch that we know: PMC_BOOT_0 reads 0x%08x",
 				       g->boot0);
 		return 0;
 	}
 	if (!g->chip)
 		g->chip = gpu_chip_of_chipset(g->boot0);
 	if (!g->chip)
-		return err_set(err, ERR_UNSUPPORTED, "no chip with CC modes that we know: PMC_BOOT_0 reads 0x%08x",
+		return err_set(err, ERR_UNSUPPORTED,
+			       "no chip with CC modes that we know: PMC_BOOT_0 reads 0x%08x",
 			       g->boot0);
 	return 0;
 }
@@ -154,7 +164,8 @@ static int in_recovery(struct gpu *g, struct err *err)
 		return 0;
 	if ((v & f->recovery_bit) || FIELD_GET(f->recovery_field ? f->recovery_field : 1u,
 					       f->recovery_field ? v : 0) > f->recovery_none)
-		return err_set(err, ERR_DEVICE, "in recovery mode: 0x%06x reads 0x%08x; its firmware did not start",
+		return err_set(err, ERR_DEVICE,
+			       "in recovery mode: 0x%06x reads 0x%08x; its firmware did not start",
 			       f->recovery, v);
 	return 0;
 }
@@ -169,7 +180,8 @@ int gpu_come_up(struct gpu *g, struct err *err)
 {
 	if (memory_on(g, err) < 0)
 		return -1;
-	if (g->chip && g->chip->family && g->chip->family->bar_firewall && firewall_down(g, err) < 0)
+	if (g->chip && g->chip->family && g->chip->family->bar_firewall &&
+	    firewall_down(g, err) < 0)
 		return -1;
 	g->boot0 = pci_rd32(g->pci, PMC_BOOT_0);
 	if (boot0_sane(g, err) < 0 || chip_known(g, err) < 0)
@@ -186,7 +198,8 @@ static int reach(struct gpu *g, struct err *err)
 	size_t need = g->chip && g->chip->family ? g->chip->family->bar0_bytes : 4;
 
 	if (g->pci->bar0_bytes < need)
-		return err_set(err, ERR_DEVICE, "BAR0 has %zu bytes, %zu are needed", g->pci->bar0_bytes, need);
+		return err_set(err, ERR_DEVICE, "BAR0 has %zu bytes, %zu are needed",
+			       g->pci->bar0_bytes, need);
 	return 0;
 }
 
@@ -197,7 +210,8 @@ int gpu_open(struct gpu *g, const struct gpu_dev *dev, struct pci_device *pci,
 	if (pci_power_on(pci, &g->power, err) < 0)
 		return err_wrap(err, "waking it up");
 	if (*g->power.control)
-		gpu_note(g, LOG_DEBUG, "power/control was %s, is on while we use it", g->power.control);
+		gpu_note(g, LOG_DEBUG, "power/control was %s, is on while we use it",
+			 g->power.control);
 	if (cfg_sane(g, err) < 0 || memory_on(g, err) < 0 || pci_bar0_map(pci, err) < 0 ||
 	    reach(g, err) < 0 || gpu_come_up(g, err) < 0 || reach(g, err) < 0) {
 		gpu_close(g);

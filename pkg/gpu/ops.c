@@ -38,7 +38,8 @@ static void trace_line(void *arg, const char *line)
 static bool record_equal(const struct gpu_record *a, const struct gpu_record *b)
 {
 	return strcmp(a->driver, b->driver) == 0 && strcmp(a->override_, b->override_) == 0 &&
-	       strcmp(a->power_control, b->power_control) == 0 && gpu_pair_equal(a->active, b->active);
+	       strcmp(a->power_control, b->power_control) == 0 &&
+	       gpu_pair_equal(a->active, b->active);
 }
 
 static int record_put(struct session *s, struct bdf b, struct err *err)
@@ -71,7 +72,8 @@ static void session_close(struct session *s)
 
 	if (s->open) {
 		if (*s->record.power_control)
-			str_copy(s->gpu.power.control, sizeof(s->gpu.power.control), s->record.power_control);
+			str_copy(s->gpu.power.control, sizeof(s->gpu.power.control),
+				 s->record.power_control);
 		gpu_close(&s->gpu);
 		*s->record.power_control = '\0';
 	}
@@ -158,7 +160,8 @@ static int op_reset(struct session *s, const struct gpu_job *job, struct gpu_res
 	}
 	if (s->env->note)
 		s->env->note(s->env->arg, LOG_INFO, "reset");
-	r = job->any_mode ? gpu_query(&s->gpu, &pair, err) : gpu_verify(&s->gpu, job->mode, &pair, err);
+	r = job->any_mode ? gpu_query(&s->gpu, &pair, err)
+			  : gpu_verify(&s->gpu, job->mode, &pair, err);
 	read_pair(s, pair, out);
 	return r;
 }
@@ -226,13 +229,15 @@ static int op_unbind(const struct pci_host *h, const struct gpu_job *job, struct
 		return 0;
 	if (!pci_driver_is_vfio(h, b, out->driver))
 		return err_set(err, ERR_BUSY, "bound to driver %s", out->driver);
-	if (pci_driver_override_get(h, b, override_, err) < 0 || gpu_record_load(h, b, &record, err) < 0)
+	if (pci_driver_override_get(h, b, override_, err) < 0 ||
+	    gpu_record_load(h, b, &record, err) < 0)
 		return -1;
 	str_copy(record.driver, sizeof(record.driver), out->driver);
 	str_copy(record.override_, sizeof(record.override_), override_);
 	if (gpu_record_save(h, b, &record, err) < 0)
 		return err_wrap(err, "remembering its driver");
-	if (strcmp(override_, out->driver) != 0 && pci_driver_override_set(h, b, out->driver, err) < 0)
+	if (strcmp(override_, out->driver) != 0 &&
+	    pci_driver_override_set(h, b, out->driver, err) < 0)
 		return -1;
 	return pci_driver_unbind(h, b, err);
 }

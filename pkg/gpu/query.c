@@ -9,9 +9,11 @@ static int boot_timeout(struct gpu *g, uint32_t v, struct err *err)
 
 	gpu_dump(g);
 	if (v == REG_ALL_ONES)
-		return err_set(err, ERR_DEVICE, "device lost: boot status (0x%06x) reads all ones for %llu s",
+		return err_set(err, ERR_DEVICE,
+			       "device lost: boot status (0x%06x) reads all ones for %llu s",
 			       f->boot_status, (unsigned long long)f->boot_ms / 1000);
-	return err_set(err, ERR_TIMEOUT, "boot not complete after %llu s: 0x%06x reads 0x%08x, 0x%08x is due",
+	return err_set(err, ERR_TIMEOUT,
+		       "boot not complete after %llu s: 0x%06x reads 0x%08x, 0x%08x is due",
 		       (unsigned long long)f->boot_ms / 1000, f->boot_status, v, f->boot_done);
 }
 
@@ -30,7 +32,8 @@ int gpu_wait_boot(struct gpu *g, struct err *err)
 			return boot_timeout(g, v, err);
 	}
 	if (now_ms() > start_ms)
-		gpu_note(g, LOG_DEBUG, "booted after %llu ms", (unsigned long long)(now_ms() - start_ms));
+		gpu_note(g, LOG_DEBUG, "booted after %llu ms",
+			 (unsigned long long)(now_ms() - start_ms));
 	return 0;
 }
 
@@ -49,8 +52,9 @@ int gpu_active_read(struct gpu *g, struct gpu_pair *out, struct err *err)
 	if (gpu_rd(g, f->mode, "mode register", &v, err) < 0)
 		return -1;
 	out->cc = f->mode_cc ? cc_of(FIELD_GET(f->mode_cc, v)) : GPU_CC_UNSUPPORTED;
-	out->ppcie = !f->mode_ppcie ? GPU_PPCIE_UNSUPPORTED :
-		     (v & f->mode_ppcie) ? GPU_PPCIE_ON : GPU_PPCIE_OFF;
+	out->ppcie = !f->mode_ppcie	   ? GPU_PPCIE_UNSUPPORTED
+		     : (v & f->mode_ppcie) ? GPU_PPCIE_ON
+					   : GPU_PPCIE_OFF;
 	return 0;
 }
 

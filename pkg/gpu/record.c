@@ -30,7 +30,8 @@ static const struct json_field fields[] = {
 	JSON_FIELD(struct stored, ppcie, "ppcieMode", TEXT, 0),
 };
 
-static int path_of(const struct pci_host *h, struct bdf b, char out[PCI_PATH_BYTES], struct err *err)
+static int path_of(const struct pci_host *h, struct bdf b, char out[PCI_PATH_BYTES],
+		   struct err *err)
 {
 	if (snprintf(out, PCI_PATH_BYTES, "%s/%s.json", h->state_dir, bdf_str(b)) >= PCI_PATH_BYTES)
 		return err_set(err, ERR_INVALID, "%.200s: path is too long", h->state_dir);
@@ -40,7 +41,8 @@ static int path_of(const struct pci_host *h, struct bdf b, char out[PCI_PATH_BYT
 /* A name that goes into sysfs again: nothing but what names are made of. */
 static bool is_name(const char *s)
 {
-	return s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")] == '\0';
+	return s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")] ==
+	       '\0';
 }
 
 static void unpack(const struct stored *in, struct gpu_record *out)

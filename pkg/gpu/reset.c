@@ -35,7 +35,8 @@ static int come_up_within(struct gpu *g, uint64_t limit_ms, struct err *err)
 		if (err->kind != ERR_DEVICE)
 			return -1;
 		if (gpu_stopped(g))
-			return err_set(err, ERR_INTERRUPTED, "stopped while it came back from the reset");
+			return err_set(err, ERR_INTERRUPTED,
+				       "stopped while it came back from the reset");
 		if (!gpu_poll_again(&poll))
 			return -1;
 		err_clear(err);
@@ -49,7 +50,8 @@ int gpu_reset(struct gpu *g, bool *was_reset, struct err *err)
 
 	*was_reset = false;
 	if (!g->chip->family)
-		return err_set(err, ERR_UNSUPPORTED, "%s has no mode that a reset could change", g->chip->name);
+		return err_set(err, ERR_UNSUPPORTED, "%s has no mode that a reset could change",
+			       g->chip->name);
 	if (gpu_stopped(g))
 		return err_set(err, ERR_INTERRUPTED, "stopped before the reset");
 	mark(g);

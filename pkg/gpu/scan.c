@@ -8,9 +8,9 @@
 #include "gpu/chip.h"
 #include "gpu/ls10.h"
 
-#define CLASS_VGA	0x030000
-#define CLASS_3D	0x030200
-#define CLASS_BRIDGE	0x068000
+#define CLASS_VGA    0x030000
+#define CLASS_3D     0x030200
+#define CLASS_BRIDGE 0x068000
 
 int gpu_ids_parse(const char *text, struct gpu_ids *out, struct err *err)
 {
@@ -22,7 +22,8 @@ int gpu_ids_parse(const char *text, struct gpu_ids *out, struct err *err)
 		uint64_t id;
 
 		if (!str_copyn(part, sizeof(part), p, n) || !str_hex(part, UINT16_MAX, &id))
-			return err_set(err, ERR_INVALID, "'%.*s' is no PCI device id such as 0x2331",
+			return err_set(err, ERR_INVALID,
+				       "'%.*s' is no PCI device id such as 0x2331",
 				       (int)(n < 40 ? n : 40), p);
 		if (ids.n == GPU_IDS_MAX)
 			return err_set(err, ERR_INVALID, "more than %d device ids", GPU_IDS_MAX);
@@ -107,8 +108,8 @@ static void dev_fill(const struct pci_info *info, const struct gpu_scan_opts *op
 	};
 	str_copy(dev->driver, sizeof(dev->driver), info->driver);
 	str_copy(dev->iommu_group, sizeof(dev->iommu_group), info->iommu_group);
-	dev->chip = dev->kind == GPU_KIND_GPU ? gpu_chip_of_id(info->device) :
-						gpu_chip_guess_switch(info->device);
+	dev->chip = dev->kind == GPU_KIND_GPU ? gpu_chip_of_id(info->device)
+					      : gpu_chip_guess_switch(info->device);
 	if (dev->chip) {
 		dev->cc_capable = dev->chip->cc;
 		dev->ppcie_capable = dev->chip->ppcie;
@@ -122,7 +123,8 @@ static void dev_fill(const struct pci_info *info, const struct gpu_scan_opts *op
 		str_copy(dev->error, sizeof(dev->error), info->error);
 }
 
-static void user_fill(const struct pci_host *h, struct gpu_dev *dev, const struct pci_holder *holder)
+static void user_fill(const struct pci_host *h, struct gpu_dev *dev,
+		      const struct pci_holder *holder)
 {
 	*dev->in_use = '\0';
 	if (holder->pid)
@@ -163,7 +165,8 @@ static int all_found(const struct gpu_scan_opts *opts, const struct gpu_list *li
 		for (size_t k = 0; k < list->n && !found; k++)
 			found = bdf_equal(list->dev[k].bdf, opts->only_bdf[i]);
 		if (!found)
-			return err_set(err, ERR_NOT_FOUND, "%s is no NVIDIA GPU or NVSwitch of this machine",
+			return err_set(err, ERR_NOT_FOUND,
+				       "%s is no NVIDIA GPU or NVSwitch of this machine",
 				       bdf_str(opts->only_bdf[i]));
 	}
 	return 0;
@@ -187,7 +190,8 @@ int gpu_scan(const struct pci_host *h, const struct gpu_scan_opts *opts, struct 
 			continue;
 		if (out->n == GPU_MAX_DEVICES) {
 			out->n = 0;
-			return err_set(err, ERR_INVALID, "more than %d GPUs and NVSwitches", GPU_MAX_DEVICES);
+			return err_set(err, ERR_INVALID, "more than %d GPUs and NVSwitches",
+				       GPU_MAX_DEVICES);
 		}
 		dev_fill(&all.item[i], opts, &out->dev[out->n++]);
 	}

@@ -82,8 +82,9 @@ static int wants_of(struct gpu *g, enum gpu_mode mode, struct wants *w, struct e
 {
 	*w = (struct wants){ 0 };
 	if (!g->chip->family)
-		return mode == GPU_MODE_OFF ? 0 : err_set(err, ERR_UNSUPPORTED, "%s has no such mode",
-							  g->chip->name);
+		return mode == GPU_MODE_OFF ? 0
+					    : err_set(err, ERR_UNSUPPORTED, "%s has no such mode",
+						      g->chip->name);
 	if (mode == GPU_MODE_PPCIE) {
 		if (!g->chip->ppcie)
 			return err_set(err, ERR_UNSUPPORTED, "%s has no ppcie mode", g->chip->name);
@@ -104,7 +105,8 @@ static int explain(const struct want *want, struct err *err)
 	if (want->id == KNOB_PPCIE)
 		return err_wrap(err, "firmware without PPCIe, an update is needed");
 	if (want->id == KNOB_CCM || want->id == KNOB_CCD)
-		return err_wrap(err, "firmware without confidential computing, an update is needed");
+		return err_wrap(err,
+				"firmware without confidential computing, an update is needed");
 	return -1;
 }
 

@@ -12,8 +12,8 @@
 
 enum step { UNBIND, REVIVE, OFF_STAGE, OFF_RESET, STAGE, RESET, ROLLBACK, BIND, DONE, N_STEPS };
 
-const char *const gpu_switch_step_names[] = { "unbind", "revive", "ppcie-off", "stage", "unstage",
-					      "reset", "bind", "done" };
+const char *const gpu_switch_step_names[] = { "unbind",	 "revive", "ppcie-off", "stage",
+					      "unstage", "reset",  "bind",	"done" };
 
 struct device {
 	struct gpu_switch_dev in;
@@ -44,8 +44,9 @@ void gpu_switch_plan(const struct gpu_switch_dev *dev, size_t n, enum gpu_mode m
 	for (size_t i = 0; i < n; i++) {
 		bool there = gpu_pair_equal(dev[i].active, gpu_wanted(dev[i].dev, mode));
 
-		out[i] = !there ? GPU_NEED_RESET :
-			 dev[i].staged == GPU_STAGED_DIFFERENT ? GPU_NEED_STAGE : GPU_NEED_NOTHING;
+		out[i] = !there					 ? GPU_NEED_RESET
+			 : dev[i].staged == GPU_STAGED_DIFFERENT ? GPU_NEED_STAGE
+								 : GPU_NEED_NOTHING;
 		any |= !there;
 	}
 	for (size_t i = 0; i < n && any && mode == GPU_MODE_PPCIE; i++)
@@ -139,14 +140,16 @@ static const struct row {
 	void (*fill)(const struct gpu_switch *s, const struct device *d, struct gpu_job *job);
 	enum step on_ok, on_fail;
 } rows[N_STEPS] = {
-	[UNBIND]    = { GPU_SWITCH_UNBIND, GPU_OP_UNBIND, wants_unbind, job_mode, REVIVE, BIND },
-	[REVIVE]    = { GPU_SWITCH_REVIVE, GPU_OP_RESET, wants_revive, job_any, OFF_STAGE, BIND },
-	[OFF_STAGE] = { GPU_SWITCH_PPCIE_OFF, GPU_OP_STAGE, wants_ppcie_off, job_off, OFF_RESET, ROLLBACK },
-	[OFF_RESET] = { GPU_SWITCH_PPCIE_OFF, GPU_OP_RESET, wants_ppcie_off, job_off, STAGE, ROLLBACK },
-	[STAGE]     = { GPU_SWITCH_STAGE, GPU_OP_STAGE, wants_stage, job_mode, RESET, ROLLBACK },
-	[RESET]     = { GPU_SWITCH_RESET, GPU_OP_RESET, wants_reset, job_mode, BIND, ROLLBACK },
-	[ROLLBACK]  = { GPU_SWITCH_UNSTAGE, GPU_OP_UNSTAGE, wants_rollback, job_rollback, BIND, BIND },
-	[BIND]      = { GPU_SWITCH_BIND, GPU_OP_BIND, wants_bind, job_mode, DONE, DONE },
+	/* clang-format off */
+	[UNBIND]    = { GPU_SWITCH_UNBIND,    GPU_OP_UNBIND,  wants_unbind,    job_mode,     REVIVE,    BIND },
+	[REVIVE]    = { GPU_SWITCH_REVIVE,    GPU_OP_RESET,   wants_revive,    job_any,      OFF_STAGE, BIND },
+	[OFF_STAGE] = { GPU_SWITCH_PPCIE_OFF, GPU_OP_STAGE,   wants_ppcie_off, job_off,      OFF_RESET, ROLLBACK },
+	[OFF_RESET] = { GPU_SWITCH_PPCIE_OFF, GPU_OP_RESET,   wants_ppcie_off, job_off,      STAGE,     ROLLBACK },
+	[STAGE]     = { GPU_SWITCH_STAGE,     GPU_OP_STAGE,   wants_stage,     job_mode,     RESET,     ROLLBACK },
+	[RESET]     = { GPU_SWITCH_RESET,     GPU_OP_RESET,   wants_reset,     job_mode,     BIND,      ROLLBACK },
+	[ROLLBACK]  = { GPU_SWITCH_UNSTAGE,   GPU_OP_UNSTAGE, wants_rollback,  job_rollback, BIND,      BIND },
+	[BIND]      = { GPU_SWITCH_BIND,      GPU_OP_BIND,    wants_bind,      job_mode,     DONE,      DONE },
+	/* clang-format on */
 };
 
 static void switch_release(struct gpu_switch *s)
@@ -171,7 +174,8 @@ static void result_take(struct gpu_switch *s, struct device *d, const struct gpu
 {
 	if (r->op == GPU_OP_STAGE && s->step != ROLLBACK) {
 		d->undo = r->undo;
-		d->dirty = d->dirty || r->undo.n > 0 || !r->ok; /* a child that died may have written */
+		/* A child that died may have written, too. */
+		d->dirty = d->dirty || r->undo.n > 0 || !r->ok;
 	}
 	if (r->op == GPU_OP_RESET) {
 		if (r->was_reset)
@@ -200,12 +204,14 @@ static void finish(struct gpu_switch *s)
 		d->result.bdf = d->in.dev->bdf;
 		d->result.op = s->spec.no_reset ? GPU_OP_STAGE : GPU_OP_RESET;
 		d->result.active = d->in.active;
-		d->result.ok = !d->failed && (!*s->first_error || d->need == GPU_NEED_NOTHING ||
-					      gpu_pair_equal(d->in.active, gpu_wanted(d->in.dev, s->spec.mode)));
+		d->result.ok = !d->failed &&
+			       (!*s->first_error || d->need == GPU_NEED_NOTHING ||
+				gpu_pair_equal(d->in.active, gpu_wanted(d->in.dev, s->spec.mode)));
 		if (!d->result.ok && !*d->result.error) {
 			d->result.error_kind = s->interrupted ? ERR_INTERRUPTED : ERR_DEVICE;
-			snprintf(d->result.error, sizeof(d->result.error), "%s: not switched, as %.400s",
-				 bdf_str(d->in.dev->bdf), s->first_error);
+			snprintf(d->result.error, sizeof(d->result.error),
+				 "%s: not switched, as %.400s", bdf_str(d->in.dev->bdf),
+				 s->first_error);
 		}
 		result[i] = d->result;
 	}
@@ -227,8 +233,8 @@ static void on_jobs_done(void *arg, const struct gpu_result *result, size_t n)
 		result_take(s, &s->dev[s->job_dev[i]], &result[i]);
 		ok = ok && result[i].ok;
 	}
-	step_enter(s, ok && !(s->interrupted && s->step < ROLLBACK) ? rows[s->step].on_ok :
-								    rows[s->step].on_fail);
+	step_enter(s, ok && !(s->interrupted && s->step < ROLLBACK) ? rows[s->step].on_ok
+								    : rows[s->step].on_fail);
 }
 
 static void on_note(void *arg, const struct gpu_dev *dev, enum log_level level, const char *text)
@@ -249,7 +255,9 @@ static size_t jobs_make(struct gpu_switch *s, enum step step, struct gpu_job *jo
 
 		if (!row->wants(s, d))
 			continue;
-		job[n] = (struct gpu_job){ .dev = d->in.dev, .op = row->op, .lock_fd = d->in.lock_fd };
+		job[n] = (struct gpu_job){ .dev = d->in.dev,
+					   .op = row->op,
+					   .lock_fd = d->in.lock_fd };
 		row->fill(s, d, &job[n]);
 		s->job_dev[n++] = i;
 	}
@@ -263,7 +271,8 @@ static void step_broken(struct gpu_switch *s, size_t n, const struct err *err)
 		struct device *d = &s->dev[s->job_dev[i]];
 		struct gpu_result r = { .error_kind = err->kind };
 
-		snprintf(r.error, sizeof(r.error), "%s: %.400s", bdf_str(d->in.dev->bdf), err_text(err));
+		snprintf(r.error, sizeof(r.error), "%s: %.400s", bdf_str(d->in.dev->bdf),
+			 err_text(err));
 		error_keep(s, d, &r);
 	}
 	step_enter(s, rows[s->step].on_fail);
@@ -272,9 +281,13 @@ static void step_broken(struct gpu_switch *s, size_t n, const struct err *err)
 static void step_enter(struct gpu_switch *s, enum step step)
 {
 	struct gpu_job job[GPU_MAX_DEVICES];
-	struct gpu_jobs_spec spec = { .loop = s->spec.loop, .host = s->spec.host, .job = job,
-				      .trace = s->spec.trace, .on_note = on_note,
-				      .on_done = on_jobs_done, .arg = s };
+	struct gpu_jobs_spec spec = { .loop = s->spec.loop,
+				      .host = s->spec.host,
+				      .job = job,
+				      .trace = s->spec.trace,
+				      .on_note = on_note,
+				      .on_done = on_jobs_done,
+				      .arg = s };
 	struct err err = ERR_INIT;
 
 	for (; step != DONE && !(spec.n = jobs_make(s, step, job)); step = rows[step].on_ok)
@@ -318,7 +331,8 @@ static int all_free(const struct gpu_switch *s, struct err *err)
 		str_copy(dev->driver, sizeof(dev->driver), now[i].driver);
 		str_copy(dev->in_use, sizeof(dev->in_use), now[i].in_use);
 		if (*dev->in_use && s->dev[i].need != GPU_NEED_NOTHING)
-			return err_set(err, ERR_BUSY, "%s: in use: %s", bdf_str(dev->bdf), dev->in_use);
+			return err_set(err, ERR_BUSY, "%s: in use: %s", bdf_str(dev->bdf),
+				       dev->in_use);
 	}
 	return 0;
 }

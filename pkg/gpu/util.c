@@ -32,7 +32,8 @@ int gpu_rd(struct gpu *g, uint32_t off, const char *name, uint32_t *out, struct 
 	uint32_t v = pci_rd32(g->pci, off);
 
 	if (v == REG_ALL_ONES)
-		return err_set(err, ERR_DEVICE, "device lost: %s (0x%06x) reads all ones", name, off);
+		return err_set(err, ERR_DEVICE, "device lost: %s (0x%06x) reads all ones", name,
+			       off);
 	if (reg_is_bad(v))
 		return err_set(err, ERR_DEVICE, "%s (0x%06x) cannot be read: 0x%08x", name, off, v);
 	*out = v;
@@ -41,7 +42,8 @@ int gpu_rd(struct gpu *g, uint32_t off, const char *name, uint32_t *out, struct 
 
 struct gpu_poll gpu_poll_for(uint64_t limit_ms)
 {
-	return (struct gpu_poll){ .until_ms = now_ms() + limit_ms, .pause_ms = POLL_FIRST_MS,
+	return (struct gpu_poll){ .until_ms = now_ms() + limit_ms,
+				  .pause_ms = POLL_FIRST_MS,
 				  .most_ms = POLL_MOST_MS };
 }
 
@@ -63,7 +65,8 @@ void gpu_dump(struct gpu *g)
 
 	for (size_t i = 0; f && i < GPU_DUMP_MAX && f->dump[i].n; i++) {
 		char text[GPU_TEXT_BYTES];
-		int n = snprintf(text, sizeof(text), "%s (0x%06x):", f->dump[i].name, f->dump[i].first);
+		int n = snprintf(text, sizeof(text), "%s (0x%06x):", f->dump[i].name,
+				 f->dump[i].first);
 
 		for (unsigned k = 0; k < f->dump[i].n && n > 0 && (size_t)n < sizeof(text); k++)
 			n += snprintf(text + n, sizeof(text) - (size_t)n, " %08x",

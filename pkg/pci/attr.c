@@ -12,8 +12,8 @@
 int pci_path(const struct pci_host *h, struct bdf b, const char *attribute,
 	     char out[PCI_PATH_BYTES], struct err *err)
 {
-	int n = snprintf(out, PCI_PATH_BYTES, "%s/bus/pci/devices/%s%s%s", h->sysfs_root, bdf_str(b),
-			 *attribute ? "/" : "", attribute);
+	int n = snprintf(out, PCI_PATH_BYTES, "%s/bus/pci/devices/%s%s%s", h->sysfs_root,
+			 bdf_str(b), *attribute ? "/" : "", attribute);
 
 	if (n >= PCI_PATH_BYTES)
 		return err_set(err, ERR_INVALID, "path below %.200s is too long", h->sysfs_root);

@@ -34,8 +34,11 @@ int bdf_parse(const char *text, struct bdf *out, struct err *err)
 		p = field(p, 4, 8, ':', &domain);
 	if (!p || !(p = field(p, 2, 2, ':', &bus)) || !(p = field(p, 2, 2, '.', &dev)) ||
 	    !field(p, 1, 1, '\0', &fn) || dev > 0x1f || fn > 7)
-		return err_set(err, ERR_INVALID, "'%.40s' is no PCI address such as 0000:41:00.0", text);
-	*out = (struct bdf){ .domain = domain, .bus = (uint8_t)bus, .dev = (uint8_t)dev, .fn = (uint8_t)fn };
+		return err_set(err, ERR_INVALID, "'%.40s' is no PCI address such as 0000:41:00.0",
+			       text);
+	*out = (struct bdf){
+		.domain = domain, .bus = (uint8_t)bus, .dev = (uint8_t)dev, .fn = (uint8_t)fn
+	};
 	return 0;
 }
 

@@ -7,8 +7,8 @@
 
 #include "pci/pci.h"
 
-#define STEPS_MAX     64   /* 192 bytes hold no more than 48 */
-#define EXT_STEPS_MAX 1024 /* 3840 bytes hold no more than 960 */
+#define STEPS_MAX	 64   /* 192 bytes hold no more than 48 */
+#define EXT_STEPS_MAX	 1024 /* 3840 bytes hold no more than 960 */
 #define EXT_CAP_ID_DVSEC 0x23 /* PCIe base specification 7.9.6 */
 #define DVSEC_HEADER1	 4
 #define DVSEC_HEADER2	 8
@@ -29,7 +29,8 @@ int pci_cap_find(struct pci_device *d, uint8_t id, unsigned *out, struct err *er
 	for (int steps = 0; (at &= 0xfc) != 0; steps++, at = next) {
 		if (at < PCI_STD_HEADER_SIZEOF || steps == STEPS_MAX)
 			return err_set(err, ERR_DEVICE,
-				       "capability list is broken at configuration offset 0x%02x", at);
+				       "capability list is broken at configuration offset 0x%02x",
+				       at);
 		if (pci_cfg_read8(d, at, &here, err) < 0 ||
 		    pci_cfg_read8(d, at + PCI_CAP_LIST_NEXT, &next, err) < 0)
 			return -1;
@@ -67,8 +68,10 @@ int pci_dvsec_find(struct pci_device *d, uint16_t vendor, uint16_t id, unsigned 
 		return 0;
 	for (int steps = 0; at; steps++, at = PCI_EXT_CAP_NEXT(header)) {
 		if (at < PCI_CFG_SPACE_SIZE || at + 4 > d->cfg_bytes || steps == EXT_STEPS_MAX)
-			return err_set(err, ERR_DEVICE,
-				       "extended capability list is broken at configuration offset 0x%03x", at);
+			return err_set(
+				err, ERR_DEVICE,
+				"extended capability list is broken at configuration offset 0x%03x",
+				at);
 		if (pci_cfg_read32(d, at, &header, err) < 0)
 			return -1;
 		if (header == 0 || header == UINT32_MAX)

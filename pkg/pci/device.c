@@ -11,8 +11,8 @@ static int cfg_check(struct pci_device *d, unsigned off, unsigned bytes, struct 
 		return err_set(err, ERR_INVALID, "device is not open");
 	if (off % bytes || off + bytes > d->cfg_bytes)
 		return err_set(err, ERR_INVALID,
-			       "configuration offset 0x%x: outside the %zu bytes that can be seen", off,
-			       d->cfg_bytes);
+			       "configuration offset 0x%x: outside the %zu bytes that can be seen",
+			       off, d->cfg_bytes);
 	return 0;
 }
 

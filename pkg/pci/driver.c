@@ -71,8 +71,11 @@ static int probe(const struct pci_host *h, struct bdf b, const char *driver, str
 	if (strcmp(now, driver) == 0)
 		return 0;
 	snprintf(path, sizeof(path), "%s/bus/pci/drivers/%s", h->sysfs_root, driver);
-	return err_set(err, ERR_SYSTEM, "%s%s", *now ? "now bound to " : "it did not take the device",
-		       *now ? now : access(path, F_OK) == 0 ? "" : " (driver is not loaded)");
+	return err_set(err, ERR_SYSTEM, "%s%s",
+		       *now ? "now bound to " : "it did not take the device",
+		       *now			 ? now
+		       : access(path, F_OK) == 0 ? ""
+						 : " (driver is not loaded)");
 }
 
 int pci_driver_bind(const struct pci_host *h, struct bdf b, const char *driver, struct err *err)

@@ -21,10 +21,10 @@
 #include "base/str.h"
 #include "pci/pci.h"
 
-#define NODE_BYTES    80
-#define N_NODES	      8
-#define CLASS_BRIDGE  0x068000
-#define INFO_BYTES    4096 /* /proc/driver/nvidia/gpus/<bdf>/information */
+#define NODE_BYTES   80
+#define N_NODES	     8
+#define CLASS_BRIDGE 0x068000
+#define INFO_BYTES   4096 /* /proc/driver/nvidia/gpus/<bdf>/information */
 
 struct nodes { /* of one function */
 	char path[N_NODES][NODE_BYTES];
@@ -129,6 +129,13 @@ static void comm_read(int proc_fd, const char *pid, char out[17])
 	str_printable(out);
 }
 
+static pid_t pid_of(const char *name)
+{
+	uint64_t pid = 0;
+
+	return str_u64(name, INT32_MAX, &pid) ? (pid_t)pid : 0;
+}
+
 static bool is_any_node(const struct walk *w, const char *path)
 {
 	for (size_t i = 0; i < w->n; i++)
@@ -144,7 +151,7 @@ static void note_holder(struct walk *w, const char *pid, const char *path)
 
 		if (holder->pid || !is_node(&w->nodes[i], path))
 			continue;
-		holder->pid = (pid_t)atoi(pid);
+		holder->pid = pid_of(pid);
 		comm_read(w->proc_fd, pid, holder->comm);
 		str_copy(holder->path, sizeof(holder->path), path);
 	}
@@ -184,14 +191,14 @@ static void process_look(struct walk *w, const char *pid)
 	fd = openat(w->proc_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 || !(dir = fdopendir(fd))) {
 		if (errno == EACCES || errno == EPERM)
-			w->hidden = (pid_t)atoi(pid);
+			w->hidden = pid_of(pid);
 		return; /* else it has ended */
 	}
 	while ((e = readdir(dir))) {
 		ssize_t n = readlinkat(fd, e->d_name, target, sizeof(target) - 1);
 
 		if (n < 0 && (errno == EACCES || errno == EPERM))
-			w->hidden = (pid_t)atoi(pid);
+			w->hidden = pid_of(pid);
 		if (n <= 0)
 			continue;
 		target[n] = '\0';
@@ -258,8 +265,10 @@ int pci_holders(const struct pci_host *h, const struct pci_info *item, size_t n,
 	if (proc_walk(&w, proc, err) < 0)
 		return err_wrap(err, "looking for who has devices open");
 	if (w.hidden && may_be_held(item, n) && !may_look_into_processes())
-		return err_set(err, ERR_DENIED,
-			       "looking for who has devices open: process %d shows no descriptors to us "
-			       "(CAP_SYS_PTRACE is needed)", (int)w.hidden);
+		return err_set(
+			err, ERR_DENIED,
+			"looking for who has devices open: process %d shows no descriptors to us "
+			"(CAP_SYS_PTRACE is needed)",
+			(int)w.hidden);
 	return 0;
 }

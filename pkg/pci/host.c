@@ -48,7 +48,8 @@ int pci_host_lockdown(const struct pci_host *h, enum pci_lockdown *out, struct e
 			return 0;
 		}
 	}
-	return err_set(err, ERR_INVALID, "kernel/security/lockdown: '%s' names no mode that we know",
+	return err_set(err, ERR_INVALID,
+		       "kernel/security/lockdown: '%s' names no mode that we know",
 		       str_printable(text));
 }
 

@@ -13,7 +13,8 @@
 #define HOLDER_BYTES 128
 #define POLL_MS	     50
 
-static int path_of(const struct pci_host *h, struct bdf b, char out[PCI_PATH_BYTES], struct err *err)
+static int path_of(const struct pci_host *h, struct bdf b, char out[PCI_PATH_BYTES],
+		   struct err *err)
 {
 	if (snprintf(out, PCI_PATH_BYTES, "%s/%s.lock", h->state_dir, bdf_str(b)) >= PCI_PATH_BYTES)
 		return err_set(err, ERR_INVALID, "%.200s: path is too long", h->state_dir);

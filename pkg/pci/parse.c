@@ -65,8 +65,8 @@ int pci_resource_parse(struct rd text, struct pci_bar out[PCI_N_BARS], struct er
 		if (!rd_line(&text, &line))
 			return err_set(err, ERR_INVALID, "resource: %u lines where 6 are due", i);
 		if (!bar_parse(line, &one))
-			return err_set(err, ERR_INVALID, "resource: line %u is not 'start end flags'",
-				       i + 1);
+			return err_set(err, ERR_INVALID,
+				       "resource: line %u is not 'start end flags'", i + 1);
 		if (upper)
 			continue;
 		one.file = i;
@@ -106,7 +106,8 @@ int pci_modalias_parse(const char *text, struct pci_info *out, struct err *err)
 	p = alias_field(p, "sc", 2, &sc);
 	p = alias_field(p, "i", 2, &i);
 	if (!p || *p || v > UINT16_MAX || d > UINT16_MAX || sv > UINT16_MAX || sd > UINT16_MAX)
-		return err_set(err, ERR_INVALID, "modalias: '%.60s' is not that of a PCI function", text);
+		return err_set(err, ERR_INVALID, "modalias: '%.60s' is not that of a PCI function",
+			       text);
 	out->vendor = (uint16_t)v;
 	out->device = (uint16_t)d;
 	out->subsys_vendor = (uint16_t)sv;

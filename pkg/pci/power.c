@@ -25,7 +25,8 @@ static int enter_d0(struct pci_device *d, struct err *err)
 		return -1;
 	if (!(pmcsr & PCI_PM_CTRL_STATE_MASK))
 		return 0;
-	pmcsr &= (uint16_t)~(PCI_PM_CTRL_STATE_MASK | PCI_PM_CTRL_PME_STATUS); /* PME status: W1C */
+	pmcsr &=
+		(uint16_t) ~(PCI_PM_CTRL_STATE_MASK | PCI_PM_CTRL_PME_STATUS); /* PME status: W1C */
 	if (pci_cfg_write16(d, cap + PCI_PM_CTRL, pmcsr, err) < 0)
 		return -1;
 	clock_sleep_ms(D0_WAIT_MS);

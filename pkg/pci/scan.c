@@ -74,7 +74,8 @@ static void caps_from_libpci(struct pci_dev *d, struct pci_info *info)
 
 	info->has_pm = pci_find_cap(d, PCI_CAP_ID_PM, PCI_CAP_NORMAL) != NULL;
 	info->has_pcie = pcie != NULL;
-	info->has_flr = pcie && (pci_read_long(d, (int)pcie->addr + PCI_EXP_DEVCAP) & PCI_EXP_DEVCAP_FLRESET);
+	info->has_flr = pcie && (pci_read_long(d, (int)pcie->addr + PCI_EXP_DEVCAP) &
+				 PCI_EXP_DEVCAP_FLRESET);
 }
 
 /* Runs `fill` with libpci pointed at this tree; what goes wrong becomes the function's error. */
@@ -91,11 +92,12 @@ static void with_libpci(const struct pci_host *h, struct pci_info *info,
 	access->debug = on_debug;
 	*trouble.text = '\0';
 	trouble.dev = NULL;
-	if (setjmp(trouble.back) == 0) {
+	if (setjmp(trouble.back) ==
+	    0) { /* style: libpci leaves its error callback no other way out */
 		pci_set_param(access, (char *)"sysfs.path", path);
 		pci_init(access);
-		trouble.dev = pci_get_dev(access, (int)info->bdf.domain, info->bdf.bus, info->bdf.dev,
-					  info->bdf.fn);
+		trouble.dev = pci_get_dev(access, (int)info->bdf.domain, info->bdf.bus,
+					  info->bdf.dev, info->bdf.fn);
 		fill(trouble.dev, info);
 	}
 	if (*trouble.text)
@@ -209,10 +211,12 @@ int pci_scan(const struct pci_host *h, uint16_t vendor, struct pci_list *out, st
 		struct bdf b;
 		struct err odd = ERR_INIT;
 
-		if (e->d_name[0] == '.' || bdf_parse(e->d_name, &b, &odd) < 0 || b.domain > INT32_MAX)
+		if (e->d_name[0] == '.' || bdf_parse(e->d_name, &b, &odd) < 0 ||
+		    b.domain > INT32_MAX)
 			continue; /* the kernel makes no such names */
 		if (++seen > PCI_SCAN_MAX)
-			return err_set(err, ERR_INVALID, "%s: more than %d functions", path, PCI_SCAN_MAX);
+			return err_set(err, ERR_INVALID, "%s: more than %d functions", path,
+				       PCI_SCAN_MAX);
 		if (look_at(h, b, vendor, &list, err) < 0)
 			return -1;
 	}

@@ -58,8 +58,8 @@ static int bar0_find(struct pci_device *d, struct pci_bar *out, struct err *err)
 	char path[PCI_PATH_BYTES];
 	AUTO_BUF text = BUF_INIT(PCI_ATTR_BYTES);
 
-	if (pci_path(s->host, d->bdf, "resource", path, err) < 0 || file_read(path, &text, err) < 0 ||
-	    pci_resource_parse(buf_rd(&text), bar, err) < 0)
+	if (pci_path(s->host, d->bdf, "resource", path, err) < 0 ||
+	    file_read(path, &text, err) < 0 || pci_resource_parse(buf_rd(&text), bar, err) < 0)
 		return -1;
 	if (!bar[0].bytes)
 		return err_set(err, ERR_DEVICE, "BAR0 has no address");
@@ -137,8 +137,8 @@ static int sysfs_reset(struct pci_device *d, struct err *err)
 
 	if (pci_attr_write(s->host, d->bdf, "reset", "1", &why) == 0)
 		return 0;
-	return err_set(err, why.code == EBUSY || why.code == EAGAIN ? ERR_BUSY : why.kind, "reset: %s: %s",
-		       reset_errno_means(why.code), err_text(&why));
+	return err_set(err, why.code == EBUSY || why.code == EAGAIN ? ERR_BUSY : why.kind,
+		       "reset: %s: %s", reset_errno_means(why.code), err_text(&why));
 }
 
 static int sysfs_power_get(struct pci_device *d, char *out, size_t size, struct err *err)

@@ -13,8 +13,8 @@ struct trace {
 	uint64_t start_us;
 };
 
-static void say(struct trace *t, const char *what, uint32_t off, const char *name, const char *arrow,
-		uint32_t value)
+static void say(struct trace *t, const char *what, uint32_t off, const char *name,
+		const char *arrow, uint32_t value)
 {
 	char line[160];
 	uint64_t us = now_us() - t->start_us;
@@ -124,7 +124,9 @@ int pci_trace(struct pci_device *d, pci_reg_name *name_of, pci_trace_emit *emit,
 
 	if (!t)
 		return err_nomem(err);
-	*t = (struct trace){ .inner = *d, .name_of = name_of, .emit = emit, .arg = arg, .start_us = now_us() };
+	*t = (struct trace){
+		.inner = *d, .name_of = name_of, .emit = emit, .arg = arg, .start_us = now_us()
+	};
 	d->ops = &trace_ops;
 	d->ctx = t;
 	return 0;

@@ -19,7 +19,8 @@ struct source {
 	uint64_t n_reads;
 };
 
-static int cfg_read(struct pci_device *d, unsigned off, unsigned bytes, uint32_t *out, struct err *err)
+static int cfg_read(struct pci_device *d, unsigned off, unsigned bytes, uint32_t *out,
+		    struct err *err)
 {
 	(void)d;
 	(void)err;
@@ -28,7 +29,8 @@ static int cfg_read(struct pci_device *d, unsigned off, unsigned bytes, uint32_t
 	return 0;
 }
 
-static int cfg_write(struct pci_device *d, unsigned off, unsigned bytes, uint32_t value, struct err *err)
+static int cfg_write(struct pci_device *d, unsigned off, unsigned bytes, uint32_t value,
+		     struct err *err)
 {
 	(void)d;
 	(void)off;
@@ -78,8 +80,13 @@ static void no_close(struct pci_device *d)
 	(void)d;
 }
 
-static const struct pci_ops ops = { .name = "fuzz", .cfg_read = cfg_read, .cfg_write = cfg_write,
-				    .bar0_map = bar0_map, .rd32 = rd32, .wr32 = wr32, .close = no_close };
+static const struct pci_ops ops = { .name = "fuzz",
+				    .cfg_read = cfg_read,
+				    .cfg_write = cfg_write,
+				    .bar0_map = bar0_map,
+				    .rd32 = rd32,
+				    .wr32 = wr32,
+				    .close = no_close };
 
 static void answer_alone(struct rd in)
 {

@@ -16,7 +16,8 @@ static void resource(struct rd in)
 		return;
 	}
 	for (int i = 0; i < PCI_N_BARS; i++)
-		assert(bar[i].file < PCI_N_BARS && (!bar[i].bytes || bar[i].addr + (bar[i].bytes - 1) >= bar[i].addr));
+		assert(bar[i].file < PCI_N_BARS &&
+		       (!bar[i].bytes || bar[i].addr + (bar[i].bytes - 1) >= bar[i].addr));
 }
 
 /* Parsers of one line get it terminated, as their reader does. */
@@ -50,7 +51,8 @@ struct cfg {
 	uint8_t byte[4096];
 };
 
-static int cfg_read(struct pci_device *d, unsigned off, unsigned bytes, uint32_t *out, struct err *err)
+static int cfg_read(struct pci_device *d, unsigned off, unsigned bytes, uint32_t *out,
+		    struct err *err)
 {
 	(void)err;
 	assert(off + bytes <= d->cfg_bytes);

@@ -40,7 +40,8 @@ static void on_done(void *arg, const struct gpu_result *result, size_t n)
 	loop_stop(o->loop, 0);
 }
 
-static void on_note(void *arg, const struct gpu_dev *dev UNUSED, enum log_level level UNUSED, const char *text UNUSED)
+static void on_note(void *arg, const struct gpu_dev *dev UNUSED, enum log_level level UNUSED,
+		    const char *text UNUSED)
 {
 	((struct outcome *)arg)->n_notes++;
 }
@@ -48,20 +49,28 @@ static void on_note(void *arg, const struct gpu_dev *dev UNUSED, enum log_level 
 /* What a child does goes by its device's bus number. */
 typedef int child_fn(const struct gpu_job *job, struct gpu_result *out, struct err *err);
 
-static struct gpu_jobs *start(struct outcome *o, size_t n, enum gpu_op op, uint64_t deadline_ms, child_fn *fn)
+static struct gpu_jobs *start(struct outcome *o, size_t n, enum gpu_op op, uint64_t deadline_ms,
+			      child_fn *fn)
 {
 	static struct pci_host host = { "/nonexistent", "/", "/nonexistent" };
 	struct gpu_job job[N];
 	struct gpu_jobs *jobs = NULL;
-	struct gpu_jobs_spec spec = { .host = &host, .job = job, .n = n, .on_note = on_note,
-				      .on_done = on_done, .arg = o, .run_instead = fn };
+	struct gpu_jobs_spec spec = { .host = &host,
+				      .job = job,
+				      .n = n,
+				      .on_note = on_note,
+				      .on_done = on_done,
+				      .arg = o,
+				      .run_instead = fn };
 	struct err err = ERR_INIT;
 
 	*o = (struct outcome){ 0 };
 	cr_assert_eq(loop_new(&o->loop, &err), 0);
 	spec.loop = o->loop;
 	for (size_t i = 0; i < n; i++)
-		job[i] = (struct gpu_job){ .dev = &devices[i], .op = op, .lock_fd = -1, .deadline_ms = deadline_ms };
+		job[i] = (struct gpu_job){
+			.dev = &devices[i], .op = op, .lock_fd = -1, .deadline_ms = deadline_ms
+		};
 	cr_assert_eq(gpu_jobs_start(&spec, &jobs, &err), 0, "%s", err_text(&err));
 	cr_assert_not(o->done, "on_done comes from the loop only");
 	return jobs;
@@ -155,9 +164,11 @@ static const struct {
 	{ 0, ERR_SYSTEM, "0000:10:00.0: stage: its child died of signal 11" },
 	{ 1, ERR_SYSTEM, "0000:11:00.0: stage: its child ended with status 7 and no answer" },
 	{ 2, ERR_TIMEOUT, "0000:12:00.0: stage: not done in 300 ms" },
-	{ 3, ERR_SYSTEM, "0000:13:00.0: stage: its child ended with status 0 and an answer that makes no sense" },
+	{ 3, ERR_SYSTEM,
+	  "0000:13:00.0: stage: its child ended with status 0 and an answer that makes no sense" },
 	{ 4, ERR_SYSTEM, "0000:14:00.0: poking it: Input/output error" },
-	{ 5, ERR_SYSTEM, "0000:15:00.0: stage: its child ended with status 0 and an answer that makes no sense" },
+	{ 5, ERR_SYSTEM,
+	  "0000:15:00.0: stage: its child ended with status 0 and an answer that makes no sense" },
 	{ 6, ERR_SYSTEM, "0000:16:00.0: stage: its child ended with status 0 and no answer" },
 	{ 7, ERR_NONE, NULL },
 };
@@ -175,7 +186,8 @@ Test(gpu_jobs, bad_children_are_errors_of_their_device)
 
 		cr_assert_eq(r->ok, !bad[i].says, "%u: %s", bad[i].i, r->error);
 		cr_assert_eq(r->error_kind, bad[i].kind, "%u: %s", bad[i].i, r->error);
-		cr_assert(!bad[i].says || str_starts(r->error, bad[i].says), "%u: %s", bad[i].i, r->error);
+		cr_assert(!bad[i].says || str_starts(r->error, bad[i].says), "%u: %s", bad[i].i,
+			  r->error);
 	}
 }
 
@@ -194,7 +206,8 @@ Test(gpu_jobs, eight_take_as_long_as_one)
 	devices_init();
 	start(&o, N, GPU_OP_RESET, 0, slow);
 	finish(&o);
-	cr_assert_lt(now_ms() - start_ms, 500, "%llu ms", (unsigned long long)(now_ms() - start_ms));
+	cr_assert_lt(now_ms() - start_ms, 500, "%llu ms",
+		     (unsigned long long)(now_ms() - start_ms));
 }
 
 Test(gpu_jobs, a_shared_reset_is_one_after_another)
@@ -214,7 +227,8 @@ Test(gpu_jobs, a_shared_reset_is_one_after_another)
 }
 
 /* A child that heeds its handler, as gpu_open() and all after it do. */
-static int until_stopped(const struct gpu_job *job UNUSED, struct gpu_result *out UNUSED, struct err *err)
+static int until_stopped(const struct gpu_job *job UNUSED, struct gpu_result *out UNUSED,
+			 struct err *err)
 {
 	pause();
 	return err_set(err, ERR_INTERRUPTED, "stopped");
@@ -285,8 +299,11 @@ Test(gpu_record, comes_back_in_this_boot_only)
 {
 	struct tree t;
 	struct bdf b = { .bus = 0x41 };
-	struct gpu_record in = { .driver = "vfio-pci", .override_ = "", .power_control = "auto",
-				 .active = { GPU_CC_ON, GPU_PPCIE_OFF } }, out;
+	struct gpu_record in = { .driver = "vfio-pci",
+				 .override_ = "",
+				 .power_control = "auto",
+				 .active = { GPU_CC_ON, GPU_PPCIE_OFF } },
+			  out;
 	struct err err = ERR_INIT;
 	char text[512], *id;
 
@@ -310,7 +327,10 @@ Test(gpu_record, comes_back_in_this_boot_only)
 static const struct {
 	const char *name, *text;
 } torn[] = {
-	{ "empty", "" }, { "torn", "{\"bootId\":" }, { "no object", "[1,2]" }, { "wrong type", "{\"bootId\":7}" },
+	{ "empty", "" },
+	{ "torn", "{\"bootId\":" },
+	{ "no object", "[1,2]" },
+	{ "wrong type", "{\"bootId\":7}" },
 	{ "binary", "\x01\x02\xff" },
 };
 
@@ -323,7 +343,8 @@ TABLE_TEST(gpu_record, a_torn_one_is_none, torn)
 
 	tree_new(&t);
 	tree_put(&t, "state/0000:41:00.0.json", row->text);
-	cr_assert_eq(gpu_record_load(&t.host, b, &out, &err), 0, "%s: %s", row->name, err_text(&err));
+	cr_assert_eq(gpu_record_load(&t.host, b, &out, &err), 0, "%s: %s", row->name,
+		     err_text(&err));
 	cr_assert_str_eq(out.driver, "");
 	cr_assert_eq(out.active.cc, GPU_CC_UNKNOWN);
 	tree_free(&t);
@@ -331,10 +352,22 @@ TABLE_TEST(gpu_record, a_torn_one_is_none, torn)
 
 /* --- what a switch plans -----------------------------------------------------------------------*/
 
-#define OFF { GPU_CC_OFF, GPU_PPCIE_OFF }
-#define ON { GPU_CC_ON, GPU_PPCIE_OFF }
-#define PPCIE { GPU_CC_OFF, GPU_PPCIE_ON }
-#define UNKNOWN { GPU_CC_UNKNOWN, GPU_PPCIE_UNKNOWN }
+#define OFF                                                                                        \
+	{                                                                                          \
+		GPU_CC_OFF, GPU_PPCIE_OFF                                                          \
+	}
+#define ON                                                                                         \
+	{                                                                                          \
+		GPU_CC_ON, GPU_PPCIE_OFF                                                           \
+	}
+#define PPCIE                                                                                      \
+	{                                                                                          \
+		GPU_CC_OFF, GPU_PPCIE_ON                                                           \
+	}
+#define UNKNOWN                                                                                    \
+	{                                                                                          \
+		GPU_CC_UNKNOWN, GPU_PPCIE_UNKNOWN                                                  \
+	}
 
 static const struct {
 	const char *name;
@@ -344,19 +377,27 @@ static const struct {
 	enum gpu_need need_a, need_b;
 } plans[] = {
 	{ "all right", GPU_MODE_ON, ON, ON, GPU_STAGED_SAME, GPU_NEED_NOTHING, GPU_NEED_NOTHING },
-	{ "one of two", GPU_MODE_ON, OFF, ON, GPU_STAGED_DIFFERENT, GPU_NEED_RESET, GPU_NEED_NOTHING },
-	{ "staged and unapplied", GPU_MODE_OFF, OFF, OFF, GPU_STAGED_DIFFERENT, GPU_NEED_STAGE, GPU_NEED_NOTHING },
-	{ "staged, to be applied", GPU_MODE_ON, OFF, ON, GPU_STAGED_SAME, GPU_NEED_RESET, GPU_NEED_NOTHING },
-	{ "ppcie is not off", GPU_MODE_OFF, PPCIE, OFF, GPU_STAGED_DIFFERENT, GPU_NEED_RESET, GPU_NEED_NOTHING },
-	{ "a fabric goes together", GPU_MODE_PPCIE, OFF, PPCIE, GPU_STAGED_DIFFERENT, GPU_NEED_RESET, GPU_NEED_RESET },
-	{ "a fabric that is right", GPU_MODE_PPCIE, PPCIE, PPCIE, GPU_STAGED_SAME, GPU_NEED_NOTHING, GPU_NEED_NOTHING },
-	{ "not booted", GPU_MODE_OFF, UNKNOWN, OFF, GPU_STAGED_UNKNOWN, GPU_NEED_RESET, GPU_NEED_NOTHING },
+	{ "one of two", GPU_MODE_ON, OFF, ON, GPU_STAGED_DIFFERENT, GPU_NEED_RESET,
+	  GPU_NEED_NOTHING },
+	{ "staged and unapplied", GPU_MODE_OFF, OFF, OFF, GPU_STAGED_DIFFERENT, GPU_NEED_STAGE,
+	  GPU_NEED_NOTHING },
+	{ "staged, to be applied", GPU_MODE_ON, OFF, ON, GPU_STAGED_SAME, GPU_NEED_RESET,
+	  GPU_NEED_NOTHING },
+	{ "ppcie is not off", GPU_MODE_OFF, PPCIE, OFF, GPU_STAGED_DIFFERENT, GPU_NEED_RESET,
+	  GPU_NEED_NOTHING },
+	{ "a fabric goes together", GPU_MODE_PPCIE, OFF, PPCIE, GPU_STAGED_DIFFERENT,
+	  GPU_NEED_RESET, GPU_NEED_RESET },
+	{ "a fabric that is right", GPU_MODE_PPCIE, PPCIE, PPCIE, GPU_STAGED_SAME, GPU_NEED_NOTHING,
+	  GPU_NEED_NOTHING },
+	{ "not booted", GPU_MODE_OFF, UNKNOWN, OFF, GPU_STAGED_UNKNOWN, GPU_NEED_RESET,
+	  GPU_NEED_NOTHING },
 };
 
 TABLE_TEST(gpu_switch, plans, plans)
 {
 	struct gpu_dev dev = { .cc_capable = true, .ppcie_capable = true };
-	const struct gpu_switch_dev d[] = { { &dev, -1, row->a, row->staged_a }, { &dev, -1, row->b, GPU_STAGED_SAME } };
+	const struct gpu_switch_dev d[] = { { &dev, -1, row->a, row->staged_a },
+					    { &dev, -1, row->b, GPU_STAGED_SAME } };
 	enum gpu_need need[2];
 
 	gpu_switch_plan(d, 2, row->mode, need);
@@ -373,8 +414,14 @@ static const struct {
 	{ "H100", { .cc_capable = true, .ppcie_capable = true }, 0xf, ON },
 	{ "B200", { .cc_capable = true }, 0x7, { GPU_CC_ON, GPU_PPCIE_UNSUPPORTED } },
 	{ "A100", { .kind = GPU_KIND_GPU }, 0x1, { GPU_CC_ON, GPU_PPCIE_UNSUPPORTED } },
-	{ "LS10", { .kind = GPU_KIND_NVSWITCH, .ppcie_capable = true }, 0xf, { GPU_CC_UNSUPPORTED, GPU_PPCIE_OFF } },
-	{ "LR10", { .kind = GPU_KIND_NVSWITCH }, 0x7, { GPU_CC_UNSUPPORTED, GPU_PPCIE_UNSUPPORTED } },
+	{ "LS10",
+	  { .kind = GPU_KIND_NVSWITCH, .ppcie_capable = true },
+	  0xf,
+	  { GPU_CC_UNSUPPORTED, GPU_PPCIE_OFF } },
+	{ "LR10",
+	  { .kind = GPU_KIND_NVSWITCH },
+	  0x7,
+	  { GPU_CC_UNSUPPORTED, GPU_PPCIE_UNSUPPORTED } },
 };
 
 TABLE_TEST(gpu_switch, devices_can, cans)
@@ -382,9 +429,10 @@ TABLE_TEST(gpu_switch, devices_can, cans)
 	for (int m = 0; m < GPU_N_MODES; m++) {
 		struct err err = ERR_INIT;
 
-		cr_assert_eq(gpu_can(&row->dev, (enum gpu_mode)m, &err) == 0, row->can >> m & 1, "%s %s", row->name,
-			     gpu_mode_names[m]);
-		cr_assert_eq(err.kind, row->can >> m & 1 ? ERR_NONE : ERR_UNSUPPORTED, "%s", row->name);
+		cr_assert_eq(gpu_can(&row->dev, (enum gpu_mode)m, &err) == 0, row->can >> m & 1,
+			     "%s %s", row->name, gpu_mode_names[m]);
+		cr_assert_eq(err.kind, row->can >> m & 1 ? ERR_NONE : ERR_UNSUPPORTED, "%s",
+			     row->name);
 	}
 	cr_assert(gpu_pair_equal(gpu_wanted(&row->dev, GPU_MODE_ON), row->on), "%s", row->name);
 }
@@ -394,8 +442,9 @@ static const struct {
 	size_t n;
 	bool ok;
 } ids[] = {
-	{ "0x2331,0x2322", 2, true }, { "2331 2322", 2, true }, { "", 0, true }, { " ,, ", 0, true }, { "0x2331,", 1, true },
-	{ "h100", 0, false }, { "0x12331", 0, false }, { "0x2331;0x2322", 0, false }, { "0x", 0, false },
+	{ "0x2331,0x2322", 2, true }, { "2331 2322", 2, true },	     { "", 0, true },
+	{ " ,, ", 0, true },	      { "0x2331,", 1, true },	     { "h100", 0, false },
+	{ "0x12331", 0, false },      { "0x2331;0x2322", 0, false }, { "0x", 0, false },
 };
 
 TABLE_TEST(gpu_switch, device_ids, ids)

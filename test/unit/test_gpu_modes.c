@@ -8,33 +8,39 @@
 #include "gpu_on_model.h"
 #include "table.h"
 
-#define TRANSITIONS(part, modes) \
-	{ part, modes, GPU_MODE_OFF }, { part, modes, GPU_MODE_ON }, { part, modes, GPU_MODE_DEVTOOLS }, \
-	{ part, modes, GPU_MODE_PPCIE }
+#define TRANSITIONS(part, modes)                                                                   \
+	{ part, modes, GPU_MODE_OFF }, { part, modes, GPU_MODE_ON },                               \
+		{ part, modes, GPU_MODE_DEVTOOLS },                                                \
+	{                                                                                          \
+		part, modes, GPU_MODE_PPCIE                                                        \
+	}
 
 static const struct {
 	const char *name;
 	unsigned can; /* bit per mode */
 	enum gpu_mode from;
 } transitions[] = {
-	TRANSITIONS("h100", 0xf), TRANSITIONS("gh200", 0xf),  TRANSITIONS("b200", 0x7),
-	TRANSITIONS("b300", 0x7), TRANSITIONS("gb102", 0x7),  TRANSITIONS("gb20x", 0x7),
+	TRANSITIONS("h100", 0xf),  TRANSITIONS("gh200", 0xf), TRANSITIONS("b200", 0x7),
+	TRANSITIONS("b300", 0x7),  TRANSITIONS("gb102", 0x7), TRANSITIONS("gb20x", 0x7),
 	TRANSITIONS("gb203", 0x7), TRANSITIONS("ls10", 0xf),
 };
 
 static void check_truth(struct rig *r, const char *name, enum gpu_mode mode)
 {
-	static const unsigned cc[] = { [GPU_MODE_OFF] = 0, [GPU_MODE_ON] = 1, [GPU_MODE_DEVTOOLS] = 3,
-				       [GPU_MODE_PPCIE] = 0 };
+	static const unsigned cc[] = {
+		[GPU_MODE_OFF] = 0, [GPU_MODE_ON] = 1, [GPU_MODE_DEVTOOLS] = 3, [GPU_MODE_PPCIE] = 0
+	};
 	struct gpumodel_truth t;
 
 	gpumodel_truth(r->m, 0, &t);
-	cr_assert_eq(t.cc_active, r->info.cc_capable ? cc[mode] : 0, "%s to %s", name, gpu_mode_names[mode]);
-	cr_assert_eq(t.ppcie_active, mode == GPU_MODE_PPCIE, "%s to %s", name, gpu_mode_names[mode]);
+	cr_assert_eq(t.cc_active, r->info.cc_capable ? cc[mode] : 0, "%s to %s", name,
+		     gpu_mode_names[mode]);
+	cr_assert_eq(t.ppcie_active, mode == GPU_MODE_PPCIE, "%s to %s", name,
+		     gpu_mode_names[mode]);
 	cr_assert_not(t.staged_unapplied, "%s to %s", name, gpu_mode_names[mode]);
 	if (strcmp(name, "h100") == 0)
-		cr_assert_eq(t.knob[10], mode == GPU_MODE_ON || mode == GPU_MODE_PPCIE ? 2 : 0, "%s to %s",
-			     name, gpu_mode_names[mode]);
+		cr_assert_eq(t.knob[10], mode == GPU_MODE_ON || mode == GPU_MODE_PPCIE ? 2 : 0,
+			     "%s to %s", name, gpu_mode_names[mode]);
 }
 
 TABLE_TEST(gpu_modes, every_mode_from_every_mode, transitions)
@@ -50,14 +56,17 @@ TABLE_TEST(gpu_modes, every_mode_from_every_mode, transitions)
 			cr_assert(gpumodel_mode_set(r.m, 0, gpu_mode_names[row->from]) ||
 				  r.info.kind == GPU_KIND_NVSWITCH);
 		if (row->can >> to & 1) {
-			cr_assert_eq(rig_set(&r, (enum gpu_mode)to, &pair, &err), 0, "%s %s to %s: %s",
-				     row->name, gpu_mode_names[row->from], gpu_mode_names[to],
-				     err_text(&err));
-			cr_assert(gpu_pair_equal(pair, gpu_wanted(&r.info, (enum gpu_mode)to)), "%s", row->name);
+			cr_assert_eq(rig_set(&r, (enum gpu_mode)to, &pair, &err), 0,
+				     "%s %s to %s: %s", row->name, gpu_mode_names[row->from],
+				     gpu_mode_names[to], err_text(&err));
+			cr_assert(gpu_pair_equal(pair, gpu_wanted(&r.info, (enum gpu_mode)to)),
+				  "%s", row->name);
 			check_truth(&r, row->name, (enum gpu_mode)to);
 		} else {
-			cr_assert_eq(rig_set(&r, (enum gpu_mode)to, &pair, &err), -1, "%s", row->name);
-			cr_assert_eq(err.kind, ERR_UNSUPPORTED, "%s: %s", row->name, err_text(&err));
+			cr_assert_eq(rig_set(&r, (enum gpu_mode)to, &pair, &err), -1, "%s",
+				     row->name);
+			cr_assert_eq(err.kind, ERR_UNSUPPORTED, "%s: %s", row->name,
+				     err_text(&err));
 			cr_assert_eq(r.n_knob_writes, 0, "%s", row->name);
 		}
 		rig_free(&r);
@@ -204,7 +213,8 @@ TABLE_TEST(gpu_modes, old_firmware_says_so, old_firmware)
 	} else {
 		struct gpu_pair pair;
 
-		cr_assert_eq(rig_set(&r, row->mode, &pair, &err), 0, "%s: %s", row->name, err_text(&err));
+		cr_assert_eq(rig_set(&r, row->mode, &pair, &err), 0, "%s: %s", row->name,
+			     err_text(&err));
 	}
 	rig_free(&r);
 }
@@ -275,7 +285,8 @@ Test(gpu_modes, mixed_chips_keep_apart)
 	for (unsigned dev = 0; dev < 4; dev++) {
 		r.dev = dev;
 		r.info = rig_dev(gpumodel_info(r.m, dev));
-		cr_assert_eq(rig_set(&r, r.info.kind == GPU_KIND_GPU ? GPU_MODE_ON : GPU_MODE_OFF, &pair, &err),
+		cr_assert_eq(rig_set(&r, r.info.kind == GPU_KIND_GPU ? GPU_MODE_ON : GPU_MODE_OFF,
+				     &pair, &err),
 			     0, "%u: %s", dev, err_text(&err));
 	}
 	for (unsigned dev = 0; dev < 3; dev++) {
@@ -292,7 +303,9 @@ Test(gpu_modes, mixed_chips_keep_apart)
 static const struct {
 	const char *name;
 	bool wait; /* for the answer to arrive */
-} killed[] = { { "h100", true }, { "h100", false }, { "b200", true }, { "b200", false }, { "ls10", false } };
+} killed[] = {
+	{ "h100", true }, { "h100", false }, { "b200", true }, { "b200", false }, { "ls10", false }
+};
 
 static void half_a_command(struct rig *r, unsigned knob)
 {
@@ -306,7 +319,8 @@ static void half_a_command(struct rig *r, unsigned knob)
 			pci_wr32(&r->pci, FSP_RECEIVE_DATA, request[i]);
 		return;
 	}
-	pci_wr32(&r->pci, FSP_EMEMC(2), FSP_EMEMC_INC_READ | FSP_EMEMC_INC_WRITE | FSP_EMEM_BASE(2));
+	pci_wr32(&r->pci, FSP_EMEMC(2),
+		 FSP_EMEMC_INC_READ | FSP_EMEMC_INC_WRITE | FSP_EMEM_BASE(2));
 	for (size_t i = 0; i < ARRAY_LEN(request); i++)
 		pci_wr32(&r->pci, FSP_EMEMD(2), request[i]);
 	pci_wr32(&r->pci, FSP_COMMAND_TAIL(2), FSP_EMEM_BASE(2) + 8);
@@ -327,7 +341,8 @@ TABLE_TEST(gpu_modes, a_killed_clients_answer_is_not_ours, killed)
 	if (row->wait)
 		clock_sleep_ms(50);
 	cr_assert_eq(rig_open(&r, &err), 0);
-	cr_assert_eq(fsp_knob_read(&r.gpu, KNOB_CCD, &value, &err), 0, "%s: %s", row->name, err_text(&err));
+	cr_assert_eq(fsp_knob_read(&r.gpu, KNOB_CCD, &value, &err), 0, "%s: %s", row->name,
+		     err_text(&err));
 	cr_assert_eq(value, 0, "%s", row->name);
 	rig_free(&r);
 }

@@ -10,11 +10,24 @@
 static const struct {
 	const char *text, *printed; /* printed NULL: refused */
 } bdfs[] = {
-	{ "0000:41:00.0", "0000:41:00.0" }, { "41:00.0", "0000:41:00.0" }, { "10000:C1:1f.7", "10000:c1:1f.7" },
-	{ "ffffffff:ff:1f.7", "ffffffff:ff:1f.7" }, { "", NULL }, { "0000:41:00", NULL },
-	{ "0000:41:00.8", NULL }, { "0000:41:20.0", NULL }, { "0000:141:00.0", NULL }, { "0:41:00.0", NULL },
-	{ "0000:41:00.0 ", NULL }, { " 41:00.0", NULL }, { "0000:4:00.0", NULL }, { "1ffffffff:00:00.0", NULL },
-	{ "0000:41:0g.0", NULL }, { "0000.41:00.0", NULL }, { "::.", NULL }, { "0000:41:00.00", NULL },
+	{ "0000:41:00.0", "0000:41:00.0" },
+	{ "41:00.0", "0000:41:00.0" },
+	{ "10000:C1:1f.7", "10000:c1:1f.7" },
+	{ "ffffffff:ff:1f.7", "ffffffff:ff:1f.7" },
+	{ "", NULL },
+	{ "0000:41:00", NULL },
+	{ "0000:41:00.8", NULL },
+	{ "0000:41:20.0", NULL },
+	{ "0000:141:00.0", NULL },
+	{ "0:41:00.0", NULL },
+	{ "0000:41:00.0 ", NULL },
+	{ " 41:00.0", NULL },
+	{ "0000:4:00.0", NULL },
+	{ "1ffffffff:00:00.0", NULL },
+	{ "0000:41:0g.0", NULL },
+	{ "0000.41:00.0", NULL },
+	{ "::.", NULL },
+	{ "0000:41:00.00", NULL },
 };
 
 TABLE_TEST(pci_parse, addresses, bdfs)
@@ -32,8 +45,8 @@ TABLE_TEST(pci_parse, addresses, bdfs)
 
 Test(pci_parse, addresses_have_an_order)
 {
-	static const char *const ascending[] = { "0000:00:00.0", "0000:00:00.7", "0000:00:01.0", "0000:01:00.0",
-						 "0001:00:00.0", "10000:00:00.0" };
+	static const char *const ascending[] = { "0000:00:00.0", "0000:00:00.7", "0000:00:01.0",
+						 "0000:01:00.0", "0001:00:00.0", "10000:00:00.0" };
 	struct err err = ERR_INIT;
 	struct bdf a, b;
 
@@ -46,7 +59,7 @@ Test(pci_parse, addresses_have_an_order)
 	}
 }
 
-#define ZERO "0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
+#define ZERO  "0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
 #define ZERO5 ZERO ZERO ZERO ZERO ZERO
 
 static const struct {
@@ -56,14 +69,16 @@ static const struct {
 	unsigned file1;
 } resources[] = {
 	{ "64-bit BAR0, then BAR1 in resource2",
-	  "0x20000000 0x20ffffff 0x14220c\n" ZERO "0x30000000 0x3fffffff 0x14220c\n" ZERO ZERO ZERO, true,
-	  0x1000000, 0x10000000, 2 },
-	{ "32-bit BARs", "0x20000000 0x20ffffff 0x40200\n0x30000000 0x300fffff 0x40200\n" ZERO ZERO ZERO ZERO,
+	  "0x20000000 0x20ffffff 0x14220c\n" ZERO "0x30000000 0x3fffffff 0x14220c\n" ZERO ZERO ZERO,
+	  true, 0x1000000, 0x10000000, 2 },
+	{ "32-bit BARs",
+	  "0x20000000 0x20ffffff 0x40200\n0x30000000 0x300fffff 0x40200\n" ZERO ZERO ZERO ZERO,
 	  true, 0x1000000, 0x100000, 1 },
 	{ "I/O is no memory", "0xe000 0xe07f 0x40101\n" ZERO5, true, 0, 0, 1 },
 	{ "no address", ZERO ZERO5, true, 0, 0, 1 },
 	{ "more lines", "0x20000000 0x20ffffff 0x40200\n" ZERO5 ZERO5, true, 0x1000000, 0, 1 },
-	{ "no last newline", "0x1000 0x1fff 0x200\n0x0 0x0 0x0\n0x0 0x0 0x0\n0x0 0x0 0x0\n0x0 0x0 0x0\n0x0 0x0 0x0",
+	{ "no last newline",
+	  "0x1000 0x1fff 0x200\n0x0 0x0 0x0\n0x0 0x0 0x0\n0x0 0x0 0x0\n0x0 0x0 0x0\n0x0 0x0 0x0",
 	  true, 0x1000, 0, 1 },
 	{ "empty", "", false, 0, 0, 0 },
 	{ "too few lines", ZERO ZERO, false, 0, 0, 0 },
@@ -101,7 +116,8 @@ static const struct {
 	{ "pci:v100010DEd00002330sv000010DEsd000016C1bc03sc02i00", false },
 	{ "pci:v0x0010DEd00002330sv000010DEsd000016C1bc03sc02i00", false },
 	{ "usb:v000010DEd00002330sv000010DEsd000016C1bc03sc02i00", false },
-	{ "pci:v", false }, { "", false },
+	{ "pci:v", false },
+	{ "", false },
 };
 
 TABLE_TEST(pci_parse, modalias, aliases)
@@ -121,9 +137,15 @@ static const struct {
 	const char *text;
 	enum pci_reset_method first;
 } methods[] = {
-	{ "flr bus", PCI_RESET_FLR }, { "bus", PCI_RESET_BUS }, { "device_specific acpi flr", PCI_RESET_DEVICE_SPECIFIC },
-	{ "  bus\n", PCI_RESET_BUS }, { "", PCI_RESET_NONE }, { "pm", PCI_RESET_PM },
-	{ "af_flr", PCI_RESET_AF_FLR }, { "cxl_bus", PCI_RESET_CXL_BUS }, { "flrx", PCI_RESET_OTHER },
+	{ "flr bus", PCI_RESET_FLR },
+	{ "bus", PCI_RESET_BUS },
+	{ "device_specific acpi flr", PCI_RESET_DEVICE_SPECIFIC },
+	{ "  bus\n", PCI_RESET_BUS },
+	{ "", PCI_RESET_NONE },
+	{ "pm", PCI_RESET_PM },
+	{ "af_flr", PCI_RESET_AF_FLR },
+	{ "cxl_bus", PCI_RESET_CXL_BUS },
+	{ "flrx", PCI_RESET_OTHER },
 	{ "something_very_long_that_no_kernel_has_ever_written", PCI_RESET_OTHER },
 };
 
@@ -134,7 +156,8 @@ TABLE_TEST(pci_parse, reset_method, methods)
 
 /* --- capability lists, on a configuration space in memory --------------------------------------*/
 
-static int mem_read(struct pci_device *d, unsigned off, unsigned bytes, uint32_t *out, struct err *err UNUSED)
+static int mem_read(struct pci_device *d, unsigned off, unsigned bytes, uint32_t *out,
+		    struct err *err UNUSED)
 {
 	*out = 0;
 	memcpy(out, (uint8_t *)d->ctx + off, bytes);
@@ -212,8 +235,8 @@ Test(pci_parse, dvsec_is_found_by_vendor_and_id)
 	unsigned at;
 
 	cfg_new(&c, 4096);
-	put32(&c, 0x100, 0x14010001);	      /* AER, next 0x140 */
-	put32(&c, 0x140, 0x18010023);	      /* DVSEC of somebody else */
+	put32(&c, 0x100, 0x14010001); /* AER, next 0x140 */
+	put32(&c, 0x140, 0x18010023); /* DVSEC of somebody else */
 	put32(&c, 0x144, 0x00010008086 & 0xffffffff);
 	put32(&c, 0x180, 0x00010023);
 	put32(&c, 0x184, 0x000010de);
@@ -249,7 +272,8 @@ TABLE_TEST(pci_parse, broken_extended_lists_end, ext)
 	cfg_new(&c, 4096);
 	put32(&c, 0x100, row->first);
 	put32(&c, 0xffc, 0x00010023);
-	cr_assert_eq(pci_dvsec_find(&c.dev, 0x10de, 0, &at, &err), row->ok ? 0 : -1, "%s", row->name);
+	cr_assert_eq(pci_dvsec_find(&c.dev, 0x10de, 0, &at, &err), row->ok ? 0 : -1, "%s",
+		     row->name);
 	if (!row->ok)
 		cr_assert_eq(err.kind, ERR_DEVICE, "%s", row->name);
 }

@@ -164,8 +164,9 @@ Test(pci_tree, a_trace_says_each_access_by_name)
 	pci_wr32(&d, 0x590, 5);
 	cr_assert_eq(pci_rd32(&d, 0x590), 5);
 	pci_rd32(&d, 0x594);
-	cr_assert_str_eq(log, "cfg read  0x000004 - = 0x00000002\nwrite 0x000590 MODE := 0x00000005\n"
-			      "read  0x000590 MODE = 0x00000005\nread  0x000594 - = 0x00000000\n");
+	cr_assert_str_eq(log,
+			 "cfg read  0x000004 - = 0x00000002\nwrite 0x000590 MODE := 0x00000005\n"
+			 "read  0x000590 MODE = 0x00000005\nread  0x000594 - = 0x00000000\n");
 	pci_device_close(&d);
 	tree_free(&t);
 }
@@ -244,8 +245,9 @@ Test(pci_tree, a_bind_that_did_not_happen_is_told)
 	tree_function(&t, GPU, 0x2330, 0x030200);
 	tree_put(&t, "sys/bus/pci/drivers_probe", "");
 	cr_assert_eq(pci_driver_bind(&t.host, gpu_bdf(), "vfio-pci", &err), -1);
-	cr_assert(strstr(err_text(&err), "binding to vfio-pci") && strstr(err_text(&err), "not loaded"), "%s",
-		  err_text(&err));
+	cr_assert(strstr(err_text(&err), "binding to vfio-pci") &&
+			  strstr(err_text(&err), "not loaded"),
+		  "%s", err_text(&err));
 	cr_assert_str_eq(tree_get(&t, "sys/bus/pci/drivers_probe"), GPU);
 	cr_assert_eq(pci_driver_override_get(&t.host, gpu_bdf(), override_, &err), 0);
 	tree_free(&t);
@@ -255,8 +257,9 @@ static const struct {
 	const char *driver;
 	bool vfio;
 } drivers[] = {
-	{ "vfio-pci", true }, { "nvgrace-gpu-vfio-pci", true }, { "nvgrace_gpu_vfio_pci", true }, { "nvidia", false },
-	{ "nvidia-vgpu-vfio", false }, { "nouveau", false }, { "", false }, { "snd_hda_intel", false },
+	{ "vfio-pci", true }, { "nvgrace-gpu-vfio-pci", true }, { "nvgrace_gpu_vfio_pci", true },
+	{ "nvidia", false },  { "nvidia-vgpu-vfio", false },	{ "nouveau", false },
+	{ "", false },	      { "snd_hda_intel", false },
 };
 
 TABLE_TEST(pci_tree, vfio_drivers_are_known, drivers)
@@ -265,7 +268,8 @@ TABLE_TEST(pci_tree, vfio_drivers_are_known, drivers)
 
 	tree_new(&t);
 	tree_function(&t, GPU, 0x2330, 0x030200);
-	cr_assert_eq(pci_driver_is_vfio(&t.host, gpu_bdf(), row->driver), row->vfio, "%s", row->driver);
+	cr_assert_eq(pci_driver_is_vfio(&t.host, gpu_bdf(), row->driver), row->vfio, "%s",
+		     row->driver);
 	tree_free(&t);
 }
 
@@ -297,7 +301,8 @@ TABLE_TEST(pci_tree, holders_are_named, holders)
 	tree_new(&t);
 	tree_function(&t, GPU, 0x2330, 0x030200);
 	tree_put(&t, DEV "/vfio-dev/vfio77003", NULL);
-	tree_put(&t, "proc/driver/nvidia/gpus/" GPU "/information", "Model: \t H100\nDevice Minor: \t 5\n");
+	tree_put(&t, "proc/driver/nvidia/gpus/" GPU "/information",
+		 "Model: \t H100\nDevice Minor: \t 5\n");
 	tree_put(&t, "proc/812/comm", "qemu-system-x86\n");
 	tree_put(&t, "proc/812/fd", NULL);
 	tree_put(&t, "proc/self/fd", NULL);
@@ -306,7 +311,8 @@ TABLE_TEST(pci_tree, holders_are_named, holders)
 	str_copy(info.iommu_group, sizeof(info.iommu_group), "77001");
 	if (row->target)
 		tree_link(&t, "proc/812/fd/33", row->target);
-	cr_assert_eq(pci_holders(&t.host, &info, 1, &holder, &err), 0, "%s: %s", row->name, err_text(&err));
+	cr_assert_eq(pci_holders(&t.host, &info, 1, &holder, &err), 0, "%s: %s", row->name,
+		     err_text(&err));
 	cr_assert_eq(holder.pid, row->held ? 812 : 0, "%s: pid %d", row->name, (int)holder.pid);
 	if (row->held) {
 		cr_assert_str_eq(holder.comm, "qemu-system-x86");
@@ -332,7 +338,8 @@ Test(pci_tree, a_lock_is_one_process_at_a_time)
 	cr_assert_eq(pci_lock_wait(&t.host, gpu_bdf(), 10000, &stop, NULL, NULL, &b, &err), -1);
 	cr_assert_eq(err.kind, ERR_INTERRUPTED);
 	pci_lock_drop(&a);
-	cr_assert_eq(pci_lock_wait(&t.host, gpu_bdf(), 0, NULL, NULL, NULL, &b, &err), 0, "%s", err_text(&err));
+	cr_assert_eq(pci_lock_wait(&t.host, gpu_bdf(), 0, NULL, NULL, NULL, &b, &err), 0, "%s",
+		     err_text(&err));
 	pci_lock_drop(&b);
 	pci_lock_drop(&b);
 	tree_free(&t);
@@ -342,9 +349,11 @@ static const struct {
 	const char *text; /* NULL: no such file */
 	int lockdown;	  /* -1: an error */
 } lockdowns[] = {
-	{ NULL, PCI_LOCKDOWN_NONE }, { "[none] integrity confidentiality\n", PCI_LOCKDOWN_NONE },
+	{ NULL, PCI_LOCKDOWN_NONE },
+	{ "[none] integrity confidentiality\n", PCI_LOCKDOWN_NONE },
 	{ "none [integrity] confidentiality\n", PCI_LOCKDOWN_INTEGRITY },
-	{ "none integrity [confidentiality]\n", PCI_LOCKDOWN_CONFIDENTIALITY }, { "none [paranoid]\n", -1 },
+	{ "none integrity [confidentiality]\n", PCI_LOCKDOWN_CONFIDENTIALITY },
+	{ "none [paranoid]\n", -1 },
 	{ "", PCI_LOCKDOWN_NONE },
 };
 
@@ -369,8 +378,9 @@ static const struct {
 	const char *tdx, *snp;
 	enum pci_host_tee tee;
 } tees[] = {
-	{ NULL, NULL, PCI_HOST_TEE_NONE }, { "Y\n", NULL, PCI_HOST_TEE_TDX }, { "1\n", "N\n", PCI_HOST_TEE_TDX },
-	{ "N\n", "y\n", PCI_HOST_TEE_SNP }, { "0\n", "0\n", PCI_HOST_TEE_NONE }, { NULL, "YES\n", PCI_HOST_TEE_NONE },
+	{ NULL, NULL, PCI_HOST_TEE_NONE },   { "Y\n", NULL, PCI_HOST_TEE_TDX },
+	{ "1\n", "N\n", PCI_HOST_TEE_TDX },  { "N\n", "y\n", PCI_HOST_TEE_SNP },
+	{ "0\n", "0\n", PCI_HOST_TEE_NONE }, { NULL, "YES\n", PCI_HOST_TEE_NONE },
 };
 
 TABLE_TEST(pci_tree, host_tee, tees)
