@@ -112,7 +112,7 @@ static void dev_entry(int old, const struct dirent *e, const char *to)
 static int dev_rebuild(struct err *err)
 {
 	AUTO_FD old = open("/dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = old < 0 ? NULL : fdopendir(dup(old));
+	DIR *dir = old < 0 ? NULL : fdopendir(fcntl(old, F_DUPFD_CLOEXEC, 0));
 	struct dirent *e;
 
 	if (!dir)
