@@ -92,7 +92,8 @@ struct app {
 
 	struct machine machine;
 	struct evict *evict;
-	unsigned missing; /* operands that should run and have no pod */
+	unsigned missing;	      /* operands that should run and have no pod */
+	struct source *drained_again; /* who used a device may take a moment to let go */
 	struct gpu_switch *gpu_switch;
 	struct gpu_jobs *jobs; /* that put knobs back */
 	struct report report;
@@ -127,14 +128,15 @@ unsigned app_running_operands(const struct app *app); /* would be paused */
 
 /* --- survey.c */
 void survey_host(struct app *app); /* confidential VMs, lockdown */
-int survey_start(struct app *app, enum gpu_mode mode, bool want_staged, survey_done *done,
-		 struct err *err) MUST_CHECK;
+int survey_init(struct app *app, struct err *err) MUST_CHECK;
+void survey_start(struct app *app, enum gpu_mode mode, bool want_staged, survey_done *done);
 void survey_link_is_up(struct app *app);
 void survey_interrupt(struct app *app); /* done comes, with ERR_INTERRUPTED */
 void survey_cancel(struct app *app);	/* done does not come */
 void survey_unlock(struct app *app);	/* lets go of the devices' locks */
 
 /* --- phases.c: each starts its work; machine_done() ends the phase */
+int phases_init(struct app *app, struct err *err) MUST_CHECK;
 void phase_plan(struct app *app);
 void phase_announce(struct app *app);
 void phase_evict(struct app *app);

@@ -332,6 +332,19 @@ static void on_retry(struct source *s, void *arg)
 	machine_look(app);
 }
 
+/* --once and --dry-run do not wait for ever for a server that is away. */
+static void on_patience(struct source *s, void *arg)
+{
+	struct app *app = arg;
+
+	(void)s;
+	if (app->machine.begun)
+		return;
+	log_error("the node's labels could not be read in time", "node", app->config.node_name,
+		  NULL);
+	app_leave(app, 1);
+}
+
 static void on_resync(struct source *s, void *arg)
 {
 	struct app *app = arg;
@@ -386,5 +399,10 @@ int machine_init(struct app *app, struct err *err)
 	    loop_add_timer(app->loop, on_retry, app, &m->retry, err) < 0 ||
 	    loop_add_timer(app->loop, on_resync, app, &m->resync, err) < 0)
 		return -1;
-	return loop_add_timer(app->loop, on_drift, app, &m->drift, err);
+	if (loop_add_timer(app->loop, on_drift, app, &m->drift, err) < 0 ||
+	    loop_add_timer(app->loop, on_patience, app, &m->patience, err) < 0)
+		return -1;
+	if (app->config.once || app->config.dry_run)
+		timer_arm(m->patience, ONCE_LIMIT_MS);
+	return 0;
 }

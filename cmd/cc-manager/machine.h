@@ -53,6 +53,7 @@ struct machine {
 	struct source *retry; /* a failed attempt, a failed write */
 	struct source *resync;
 	struct source *drift;	 /* somebody changed what we wrote, or operands are paused */
+	struct source *patience; /* for the first list, where we are not to stay */
 	struct backoff attempts; /* between attempts */
 	struct backoff writes;	 /* between tries of restore and report */
 	struct backoff drifts;	 /* so that two managers of one node do not race */

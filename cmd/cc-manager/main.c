@@ -14,7 +14,7 @@ static int run(struct app *app, int *exit_code)
 	if (loop_new(&app->loop, &err) < 0 || /* everything below calls back from here */
 	    stop_on_signals(app, &err) < 0 ||
 	    api_open(app, &err) < 0 || /* where the server is; nothing is sent yet */
-	    report_init(app, &err) < 0 ||
+	    phases_init(app, &err) < 0 ||
 	    machine_init(app, &err) <
 		    0 || /* plan, announce, evict, switch, verify, restore, report */
 	    metrics_start(app, &err) < 0 ||

@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "base/str.h"
 
+#define DRAINED_AGAIN_MS 250
+
 /* --- plan ------------------------------------------------------------------------------------- */
 
 static void make_plan(struct app *app)
@@ -66,9 +68,11 @@ static void on_surveyed(struct app *app, const struct err *err)
 		m->converged = false;
 		ready_set(app, false);
 	}
-	if (m->plan.verdict == PLAN_WAIT && !m->quiet)
+	if (m->plan.verdict == PLAN_WAIT && !m->quiet) {
 		log_info("waiting", "node", app->config.node_name, "mode", m->wanted, "reason",
 			 err_text(&m->plan.why), NULL);
+		k8s_event(app->events, true, EVENT_SWITCHING, err_text(&m->plan.why));
+	}
 	machine_done(app, m->plan.verdict == PLAN_REFUSE ? &m->plan.why : NULL);
 }
 
@@ -77,12 +81,10 @@ static void on_surveyed(struct app *app, const struct err *err)
 void phase_plan(struct app *app)
 {
 	enum gpu_mode mode = GPU_MODE_OFF;
-	struct err err = ERR_INIT;
 
 	if (!gpu_mode_parse(app->machine.wanted, &mode))
 		mode = GPU_MODE_OFF;
-	if (survey_start(app, mode, app->machine.check_staged, on_surveyed, &err) < 0)
-		on_surveyed(app, &err);
+	survey_start(app, mode, app->machine.check_staged, on_surveyed);
 }
 
 /* --- announce, evict -------------------------------------------------------------------------- */
@@ -177,8 +179,14 @@ static struct device *device_at(struct app *app, struct bdf bdf)
 	return NULL;
 }
 
-/* What a device is left in.  Errors are those of the wish; the first is the attempt's. */
-static void take_result(struct app *app, const struct gpu_result *r, struct err *first)
+/* A device that was not switched because another one failed is not the cause. */
+static bool is_consequence(const char *text)
+{
+	return strstr(text, ": not switched, as ") != NULL;
+}
+
+/* What a device is left in, and the attempt's error: the first cause. */
+static void take_result(struct app *app, const struct gpu_result *r, struct err *cause)
 {
 	struct device *d = device_at(app, r->bdf);
 
@@ -188,8 +196,9 @@ static void take_result(struct app *app, const struct gpu_result *r, struct err 
 	if (r->ok)
 		return;
 	str_copy(d->error, sizeof(d->error), r->error);
-	if (first->kind == ERR_NONE)
-		err_set(first, r->error_kind, "%s", r->error);
+	if (cause->kind == ERR_NONE ||
+	    (is_consequence(err_text(cause)) && !is_consequence(r->error)))
+		err_set(cause, r->error_kind, "%s", r->error);
 }
 
 static void on_switched(void *arg, const struct gpu_result *result, size_t n)
@@ -235,27 +244,34 @@ static void start_switch(struct app *app)
 		machine_done(app, &err);
 }
 
-/* Those who used the devices have left: now they can be read and locked. */
+/* Those who used the devices have left: now they can be read and locked.  A process may outlive its pod
+ * by a moment. */
 static void on_drained(struct app *app, const struct err *err)
 {
-	struct plan *p = &app->machine.plan;
+	struct machine *m = &app->machine;
 	struct err why = *err;
 
-	if (why.kind == ERR_NONE) {
+	if (why.kind == ERR_NONE)
 		make_plan(app);
-		if (p->verdict == PLAN_REFUSE || p->verdict == PLAN_WAIT || p->drain) {
-			p->verdict = PLAN_SWITCH;
-			p->disturbs = true;
-			if (p->why.kind == ERR_NONE)
-				err_set(&p->why, ERR_BUSY,
-					"a device is still in use after draining");
-			why = p->why;
-		}
+	if (why.kind == ERR_NONE && m->plan.drain &&
+	    now_ms() - m->phase_ms < app->config.evict_timeout_ms) {
+		timer_arm(app->drained_again, DRAINED_AGAIN_MS);
+		return;
 	}
+	if (why.kind == ERR_NONE && m->plan.drain)
+		err_set(&why, ERR_BUSY, "a device is still in use after draining");
+	if (why.kind == ERR_NONE)
+		why = m->plan.why;
 	if (why.kind != ERR_NONE)
 		machine_done(app, &why);
 	else
 		start_switch(app);
+}
+
+static void on_drained_again(struct source *s, void *arg)
+{
+	(void)s;
+	phase_switch(arg);
 }
 
 bool phase_switch_needed(const struct app *app)
@@ -266,12 +282,11 @@ bool phase_switch_needed(const struct app *app)
 void phase_switch(struct app *app)
 {
 	struct machine *m = &app->machine;
-	struct err err = ERR_INIT;
 
-	if (!m->plan.drain)
+	if (m->plan.drain)
+		survey_start(app, m->plan.mode, m->check_staged, on_drained);
+	else
 		start_switch(app);
-	else if (survey_start(app, m->plan.mode, m->check_staged, on_drained, &err) < 0)
-		machine_done(app, &err);
 }
 
 /* --- verify ----------------------------------------------------------------------------------- */
@@ -315,6 +330,9 @@ static bool wants_repair(const struct app *app, const struct device *d, enum gpu
 
 	if (!has_modes || d->lock_fd < 0 || d->dev.in_use[0] || !plan_mode_of(d, mode))
 		return false;
+	/* a switch that fails puts knobs back itself, but for a reset that they survived */
+	if (app->machine.touched)
+		return d->error[0] && *mode != app->machine.plan.mode;
 	if (d->staged == GPU_STAGED_SAME)
 		return *mode != app->survey.mode;
 	return d->staged == GPU_STAGED_DIFFERENT;
@@ -329,8 +347,7 @@ static size_t repairs(const struct app *app, struct gpu_job *job)
 {
 	size_t n = 0;
 
-	/* a switch that failed has put knobs back itself */
-	if (!is_undone(app) || app->machine.touched || app->machine.repaired)
+	if (!is_undone(app) || app->machine.repaired)
 		return 0;
 	for (size_t i = 0; i < app->devices.n; i++) {
 		const struct device *d = &app->devices.item[i];
@@ -404,10 +421,22 @@ void phase_report(struct app *app)
 		machine_done(app, &err);
 }
 
+/* --- all of them ------------------------------------------------------------------------------ */
+
+int phases_init(struct app *app, struct err *err)
+{
+	if (survey_init(app, err) < 0 || report_init(app, err) < 0)
+		return -1;
+	return loop_add_timer(app->loop, on_drained_again, app, &app->drained_again, err);
+}
+
 /* --- giving up -------------------------------------------------------------------------------- */
 
 void phase_cancel(struct app *app)
 {
+	if (!app->drained_again) /* made last: nothing was ever begun */
+		return;
+	timer_disarm(app->drained_again);
 	survey_cancel(app);
 	report_cancel(app);
 	evict_cancel(app->evict);

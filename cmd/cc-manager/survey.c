@@ -231,22 +231,22 @@ static void on_look(struct source *source, void *arg)
 	finish(app, &err);
 }
 
-int survey_start(struct app *app, enum gpu_mode mode, bool want_staged, survey_done *done,
-		 struct err *err)
+int survey_init(struct app *app, struct err *err)
+{
+	return loop_add_timer(app->loop, on_look, app, &app->survey.look, err);
+}
+
+void survey_start(struct app *app, enum gpu_mode mode, bool want_staged, survey_done *done)
 {
 	struct survey *s = &app->survey;
 
-	if (!s->look && loop_add_timer(app->loop, on_look, app, &s->look, err) < 0)
-		return -1;
 	s->done = done;
 	s->mode = mode;
 	s->want_staged = want_staged;
-	s->said_locked = false;
+	s->scanned = s->said_locked = false;
 	s->lock_deadline_ms = now_ms() + LOCK_LIMIT_MS;
-	s->scanned = false;
 	/* the watch of the node goes out first, when both are new */
 	timer_arm(s->look, app->link_up ? 0 : FIRST_LOOK_MS);
-	return 0;
 }
 
 void survey_link_is_up(struct app *app)

@@ -346,6 +346,49 @@ def test_busy_policy_wait(folder):
         node.stop()
 
 
+def user_pod(name, resource="nvidia.com/pgpu"):
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"nodeName": "n1", "containers": [
+                {"name": "vm", "image": "vm", "resources": {"limits": {resource: "1"}, "requests": {resource: "1"}}}]}}
+
+
+@test
+def test_busy_policy_drain(folder):
+    with closing(Node(folder, "h100:1", sim=["--driver=vfio-pci"], agent=["--busy-policy=drain"])) as node:
+        node.start()
+        node.wait_settled("off")
+        for pod in (user_pod("vm"), user_pod("web", "cpu")):
+            node.kube.request("POST", "/api/v1/namespaces/default/pods", pod, "application/json")
+
+        def pods():
+            items = node.kube.request("GET", "/api/v1/namespaces/default/pods")["items"]
+            return {p["metadata"]["name"] for p in items}
+        node.fault("held")
+        node.kube.label({LABEL: "on"})
+        wait_until(lambda: pods() == {"web"}, 10, lambda: f"the VM's pod is evicted: {pods()} {tail(node.log)}")
+        check(not node.wrong_hardware("off"), "switched while somebody still held the device")
+        node.fault_clear()
+        node.wait_settled("on")
+        assert_mode(node, "on")
+        check(pods() == {"web"}, "other pods stay")
+        check(requests(node, "create", "/eviction") or requests(node, "evict", "/eviction"),
+              [r["path"] for r in node.kube.traffic()["items"]])
+        node.stop()
+
+
+@test
+def test_busy_policy_drain_gives_up(folder):
+    with closing(Node(folder, "h100:1", sim=["--driver=vfio-pci"],
+                      agent=["--busy-policy=drain", "--evict-timeout=500ms"])) as node:
+        check(node.once().rc == 0, "off")
+        node.kube.label({LABEL: "on"})
+        check(node.once(sim=["--fault=held"]).rc == 1, "still held")
+        status = node.kube.status()
+        check("in use" in status["message"] and status["inForce"] == "off", status)
+        check(set(operands(node).values()) == {"true"}, operands(node))
+        check(not node.wrong_hardware("off"), "switched a device in use")
+
+
 @test
 def test_refusal_gives_operands_back(folder):
     """Whoever died after the pause: a wish that is refused now must not keep the operands away."""
@@ -574,6 +617,25 @@ def test_sigterm_when_idle(folder):
         node.start()
         node.wait_settled("off")
         return stop_quickly(node)
+
+
+@test
+def test_sigterm_before_the_first_list(folder):
+    with closing(Node(folder)) as node:
+        node.kube.fault("outage,count=all")
+        node.start()
+        wait_log(node, "the API server is away")
+        return stop_quickly(node)
+
+
+@test
+def test_bad_kubeconfig(folder):
+    with closing(Node(folder)) as node:
+        for text, words in (("apiVersion: v1\nclusters: [\n", "kubeconfig:"), ("", "kubeconfig"),
+                            ("users:\n- name: u\n  user: {exec: {command: x}}\n", "kubeconfig")):
+            node.kube.kubeconfig.write_text(text)
+            done = node.once()
+            check(done.rc == 1 and words in done.err and done.err.count("ERROR") == 1, text, done.rc, done.err)
 
 
 @test
