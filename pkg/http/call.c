@@ -384,9 +384,9 @@ static void on_deadline(struct source *s, void *arg)
 		return;
 	}
 	if (now >= call->due_ms || now >= call->open_due_ms)
-		err_set(&err, ERR_TIMEOUT, "%s: no answer in time", c->url);
+		err_set(&err, ERR_TIMEOUT, "%s: no answer in time", c->name);
 	else
-		err_set(&err, ERR_TIMEOUT, "%s: silent for %llu s", c->url,
+		err_set(&err, ERR_TIMEOUT, "%s: silent for %llu s", c->name,
 			(unsigned long long)(now - call->heard_ms) / 1000);
 	end_connections(c);
 	c->in_round++;
@@ -406,7 +406,7 @@ void call_begin(struct http_call *call)
 	arm_deadline(call);
 	if (curl_multi_add_handle(c->multi, call->easy) == CURLM_OK)
 		return;
-	err_set(&err, ERR_SYSTEM, "%s: curl does not take the request", c->url);
+	err_set(&err, ERR_SYSTEM, "%s: curl does not take the request", c->name);
 	call->started = false;
 	call_fail(call, &err);
 }
@@ -460,7 +460,7 @@ static void status_error(const struct http_call *call, int status, struct err *e
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
 		if (status >= kinds[i].from && status <= kinds[i].to)
 			kind = kinds[i].kind;
-	err_set(err, kind, "%s answered %d", call->client->url, status);
+	err_set(err, kind, "%s answered %d", call->client->name, status);
 	err->code = status;
 }
 
@@ -482,7 +482,7 @@ static void curl_error(const struct http_call *call, CURLcode result, struct err
 	char why[CURL_ERROR_SIZE];
 
 	if (call->too_long) {
-		err_set(err, ERR_INVALID, "%s: an answer longer than %zu bytes", call->client->url,
+		err_set(err, ERR_INVALID, "%s: an answer longer than %zu bytes", call->client->name,
 			call->body.max);
 		return;
 	}
@@ -490,7 +490,7 @@ static void curl_error(const struct http_call *call, CURLcode result, struct err
 		if (result == kinds[i].code)
 			kind = kinds[i].kind;
 	str_copy(why, sizeof(why), call->why[0] ? call->why : curl_easy_strerror(result));
-	err_set(err, kind, "%s: %s", call->client->url, str_printable(str_trim(why)));
+	err_set(err, kind, "%s: %s", call->client->name, str_printable(str_trim(why)));
 }
 
 void call_finish(struct http_call *call, CURLcode result)

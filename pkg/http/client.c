@@ -227,6 +227,8 @@ static int take_config(struct http_client *c, const struct http_config *config, 
 	c->connect_timeout_ms = config->connect_timeout_ms ? config->connect_timeout_ms : 10000;
 	r = copy_text(&c->url, config->url, err);
 	if (r == 0)
+		r = copy_text(&c->name, config->url, err);
+	if (r == 0)
 		r = parse_url(c, config, u, err);
 	curl_url_cleanup(u);
 	if (r < 0 || copy_text(&c->unix_socket, config->unix_socket, err) < 0 ||
@@ -297,6 +299,7 @@ void http_client_free(struct http_client *c)
 	source_free(c->kick);
 	curl_slist_free_all(c->connect_to_list);
 	free(c->url);
+	free(c->name);
 	free(c->unix_socket);
 	free(c->proxy);
 	free(c->ca_file);

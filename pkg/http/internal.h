@@ -14,7 +14,9 @@ struct http_client {
 	struct source *kick;  /* calls to hand to curl in the next round */
 	struct http_call *calls;
 
-	char *url, *unix_socket, *proxy, *ca_file, *cert_file, *key_file, *user_agent;
+	char *url;  /* what curl gets; with a server_name that stands for the host */
+	char *name; /* the url as it was given: for errors */
+	char *unix_socket, *proxy, *ca_file, *cert_file, *key_file, *user_agent;
 	char *connect_to, *host_header; /* both only with a server_name */
 	struct curl_slist *connect_to_list;
 	struct buf ca_pem, cert_pem, key_pem;
