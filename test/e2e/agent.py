@@ -23,6 +23,19 @@ def need(*programs):
             raise e2e.Skip(f"{program} is not built")
 
 
+_ports = set()
+_ports_lock = threading.Lock()
+
+
+def own_port():
+    """A free port that no other agent of this run was given: hundreds would draw the same one twice."""
+    with _ports_lock:
+        while (port := free_port()) in _ports:
+            pass
+        _ports.add(port)
+        return port
+
+
 class Proxy:
     """Passes TCP connections on to the API server, and can cut them all and refuse new ones."""
 
@@ -117,7 +130,7 @@ class Agent:
         self.sim_state = self.dir / "sim"
         self.log = self.dir / "cc-manager.log"
         self.ready_file = self.dir / "ready"
-        self.metrics_port = free_port()
+        self.metrics_port = own_port()
         self.process = None
         self.cluster.create_node(node, {**{e2e.DEPLOY + o: "true" for o in operands}, **(labels or {})})
         if operands:
@@ -160,7 +173,10 @@ class Agent:
             return None
         process, self.process = self.process, None
         for pid in self.pids():
-            os.kill(pid, how)
+            try:
+                os.kill(pid, how)
+            except ProcessLookupError:
+                pass  # it has just ended by itself
         # gpusim ends with its client; only if it does not is it ended itself.
         try:
             process.wait(15)
