@@ -71,6 +71,6 @@ void gpu_dump(struct gpu *g)
 		for (unsigned k = 0; k < f->dump[i].n && n > 0 && (size_t)n < sizeof(text); k++)
 			n += snprintf(text + n, sizeof(text) - (size_t)n, " %08x",
 				      pci_rd32(g->pci, f->dump[i].first + 4 * k));
-		gpu_note(g, LOG_DEBUG, "%s", text);
+		gpu_note(g, LOG_INFO, "%s", text);
 	}
 }

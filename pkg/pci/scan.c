@@ -54,13 +54,17 @@ static void complain(struct pci_info *info, const char *text)
 	str_printable(info->error);
 }
 
-static void fill_from_libpci(struct pci_dev *d, struct pci_info *info)
+static void ids_from_libpci(struct pci_dev *d, struct pci_info *info)
 {
 	pci_fill_info(d, PCI_FILL_IDENT | PCI_FILL_CLASS | PCI_FILL_CLASS_EXT);
 	info->vendor = d->vendor_id;
 	info->device = d->device_id;
 	info->class24 = (uint32_t)d->device_class << 8 | d->prog_if;
 	info->ids_known = true;
+}
+
+static void bars_from_libpci(struct pci_dev *d, struct pci_info *info)
+{
 	pci_fill_info(d, PCI_FILL_SUBSYS | PCI_FILL_BASES | PCI_FILL_SIZES);
 	info->subsys_vendor = d->subsys_vendor_id;
 	info->subsys_device = d->subsys_id;
@@ -92,8 +96,7 @@ static void with_libpci(const struct pci_host *h, struct pci_info *info,
 	access->debug = on_debug;
 	*trouble.text = '\0';
 	trouble.dev = NULL;
-	if (setjmp(trouble.back) ==
-	    0) { /* style: libpci leaves its error callback no other way out */
+	if (!setjmp(trouble.back)) { /* style: its errors cannot return */
 		pci_set_param(access, (char *)"sysfs.path", path);
 		pci_init(access);
 		trouble.dev = pci_get_dev(access, (int)info->bdf.domain, info->bdf.bus,
@@ -113,7 +116,7 @@ static void ids_fill(const struct pci_host *h, struct pci_info *info)
 	char alias[128];
 	struct err err = ERR_INIT;
 
-	with_libpci(h, info, fill_from_libpci);
+	with_libpci(h, info, ids_from_libpci);
 	if (info->ids_known && info->vendor != 0xffff)
 		return;
 	info->ids_known = false;
@@ -175,6 +178,7 @@ static int look_at(const struct pci_host *h, struct bdf b, uint16_t vendor, stru
 	ids_fill(h, &info);
 	if (info.ids_known && vendor && info.vendor != vendor)
 		return 0;
+	with_libpci(h, &info, bars_from_libpci);
 	with_libpci(h, &info, caps_from_libpci);
 	links_fill(h, &info);
 	reset_fill(h, &info);
