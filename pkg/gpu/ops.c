@@ -249,8 +249,14 @@ static int op_bind(const struct pci_host *h, const struct gpu_job *job, struct g
 	struct gpu_record record;
 	char override_[PCI_NAME_BYTES];
 
-	if (gpu_record_load(h, b, &record, err) < 0)
+	if (gpu_record_load(h, b, &record, err) < 0 ||
+	    pci_driver_current(h, b, out->driver, err) < 0)
 		return -1;
+	if (*record.driver && *out->driver && strcmp(out->driver, record.driver) != 0) {
+		*record.driver = *record.override_ =
+			'\0'; /* somebody bound it since, and knows better */
+		return gpu_record_save(h, b, &record, err);
+	}
 	if (*record.driver) {
 		if (pci_driver_bind(h, b, record.driver, err) < 0 ||
 		    pci_driver_override_get(h, b, override_, err) < 0)

@@ -30,7 +30,7 @@
 #define PCI_PATH_BYTES	  1024 /* every path we make */
 #define PCI_NAME_BYTES	  64   /* driver and module names, IOMMU groups */
 #define PCI_ATTR_BYTES	  4096 /* one sysfs attribute is one page */
-#define PCI_SCAN_MAX	  4096 /* functions below bus/pci/devices */
+#define PCI_SCAN_MAX	  65536 /* functions below bus/pci/devices */
 #define PCI_CFG_BYTES_MAX 4096 /* configuration space of a PCI Express function */
 
 /* --- addresses ------------------------------------------------------------------------------- */

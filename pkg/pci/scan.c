@@ -169,6 +169,15 @@ static int add(struct pci_list *list, const struct pci_info *info, struct err *e
 	return 0;
 }
 
+/* A function that was unplugged while we looked is no broken one. */
+static bool is_there(const struct pci_host *h, struct bdf b)
+{
+	char path[PCI_PATH_BYTES];
+	struct err err = ERR_INIT;
+
+	return pci_path(h, b, "", path, &err) < 0 || access(path, F_OK) == 0;
+}
+
 /* The ids decide who is looked at closely: a foreign function costs three small reads. */
 static int look_at(const struct pci_host *h, struct bdf b, uint16_t vendor, struct pci_list *list,
 		   struct err *err)
@@ -176,7 +185,7 @@ static int look_at(const struct pci_host *h, struct bdf b, uint16_t vendor, stru
 	struct pci_info info = { .bdf = b };
 
 	ids_fill(h, &info);
-	if (info.ids_known && vendor && info.vendor != vendor)
+	if (info.ids_known ? vendor && info.vendor != vendor : !is_there(h, b))
 		return 0;
 	with_libpci(h, &info, bars_from_libpci);
 	with_libpci(h, &info, caps_from_libpci);
