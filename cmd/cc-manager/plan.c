@@ -279,19 +279,18 @@ static bool device_in_use(const struct plan_input *in, struct plan *out)
 {
 	for (size_t i = 0; i < in->devices->n; i++) {
 		const struct device *d = &in->devices->item[i];
+		bool refused = d->foreign_driver || in->config->busy_policy == BUSY_FAIL;
 
 		if (out->need[i] == GPU_NEED_NOTHING || !d->dev.in_use[0])
 			continue;
 		out->reason = "DeviceInUse";
-		err_set(&out->why, ERR_BUSY, "%s is in use: %s; its mode is %s",
-			bdf_str(d->dev.bdf), d->dev.in_use, mode_text(d));
-		if (d->foreign_driver)
+		err_set(&out->why, ERR_BUSY, "%s is in use: %s; its mode is %s%s",
+			bdf_str(d->dev.bdf), d->dev.in_use, mode_text(d),
+			d->foreign_driver ? "; unbind the driver"
+			: refused	  ? "; end what uses it, or choose another --busy-policy"
+					  : "");
+		if (refused)
 			return refuse(out, "DeviceInUse", true);
-		if (in->config->busy_policy == BUSY_FAIL) {
-			err_wrap(&out->why,
-				 "end what uses the device, or choose another --busy-policy");
-			return refuse(out, "DeviceInUse", true);
-		}
 		out->drain |= in->config->busy_policy == BUSY_DRAIN;
 		out->verdict = PLAN_WAIT;
 	}

@@ -11,7 +11,7 @@
 #include "base/str.h"
 
 #define RESOURCE_PREFIX "nvidia.com/"
-#define MAX_EVICTIONS	64    /* under way at a time; the next change of the set brings the others */
+#define MAX_EVICTIONS	64 /* under way at a time; the next change of the set brings the others */
 #define LIST_MS		30000 /* for the list that comes before on_listed */
 #define NAME_BYTES	96
 #define UID_BYTES	64
@@ -31,7 +31,7 @@ struct evict {
 
 	struct k8s_pods *pods; /* of the operands; NULL: none is waited for */
 	bool listed;
-	unsigned wait_for, present; /* bits of operands */
+	unsigned wait_for, present;		/* bits of operands */
 	char pod[EVICT_N_OPERANDS][NAME_BYTES]; /* one of each that is present, for the error */
 
 	struct k8s_pods *users; /* NULL: nobody is drained */
@@ -53,9 +53,8 @@ static void fail(struct evict *e, const struct err *why)
 
 static bool is_over(const struct evict *e)
 {
-	return e->result.kind != ERR_NONE ||
-	       (e->going && !(e->present & e->wait_for) &&
-		(!e->users || (e->users_listed && !e->n_users)));
+	return e->result.kind != ERR_NONE || (e->going && !(e->present & e->wait_for) &&
+					      (!e->users || (e->users_listed && !e->n_users)));
 }
 
 static void on_news(struct source *s, void *arg)

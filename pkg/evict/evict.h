@@ -60,7 +60,7 @@ typedef void evict_on_listed(void *arg, unsigned missing);
 typedef void evict_on_done(void *arg, const struct err *err);
 
 struct evict_config {
-	const char *ns;	     /* where the operands' pods are; NULL: no operand is waited for */
+	const char *ns; /* where the operands' pods are; NULL: no operand is waited for */
 	const char *node;
 	unsigned expect;     /* bits of the operands that should have a pod at first */
 	bool drain;	     /* evict this node's pods that request nvidia.com/ resources, too */
