@@ -161,7 +161,8 @@ lint-tidy: | $(LIBS)/lib/.done
 	$(Q)$(each_source) 'clang-tidy --quiet {} -- $(CPPFLAGS) $(LINT) -std=gnu17 2>/dev/null'
 install: all                 ## programs into DESTDIR/PREFIX/bin, licences beside them
 	install -D -t $(DESTDIR)$(PREFIX)/bin $(BINS)
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/gpucc README.md LICENSE LICENSES/* $(LIBS)/versions
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/gpucc README.md LICENSE $(LIBS)/versions
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/gpucc/LICENSES LICENSES/*
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/gpucc/copyright $(LIBS)/copyright/*
 clean:                       ## remove what was built (libraries stay in ~/.cache/gpucc)
 	rm -rf build build-*
