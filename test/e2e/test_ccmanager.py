@@ -107,7 +107,7 @@ def test_unknown_mode(t):
                        f"an event CCModeInvalid that names {word}")
         paused = [e for e in agent.requests(skip) if e2e.PAUSED in json.dumps(e.get("requestObject", {}))]
         assert not paused, "operands are left alone"
-        assert not agent.ready_file.exists()
+        wait_until(lambda: not agent.ready_file.exists(), 2, "no readiness file while not converged")
         assert agent.get("/healthz")[0] == 200
     agent.set_mode("on")
     agent.wait_settled("on")
@@ -278,7 +278,7 @@ def test_in_cluster_as_the_daemonset_says(t):
     for mode in ("off", "on"):
         agent.set_mode(mode)
         agent.wait_settled(mode)
-    assert (run_nvidia / "validations" / ".cc-manager-ctr-ready").exists()
+    wait_until((run_nvidia / "validations" / ".cc-manager-ctr-ready").exists, 2, "the readiness file")
     assert (run_nvidia / "gpucc").is_dir()
     assert agent.stop() == 0
 
