@@ -330,9 +330,6 @@ static bool wants_repair(const struct app *app, const struct device *d, enum gpu
 
 	if (!has_modes || d->lock_fd < 0 || d->dev.in_use[0] || !plan_mode_of(d, mode))
 		return false;
-	/* a switch that fails puts knobs back itself, but for a reset that they survived */
-	if (app->machine.touched)
-		return d->error[0] && *mode != app->machine.plan.mode;
 	if (d->staged == GPU_STAGED_SAME)
 		return *mode != app->survey.mode;
 	return d->staged == GPU_STAGED_DIFFERENT;
@@ -347,7 +344,8 @@ static size_t repairs(const struct app *app, struct gpu_job *job)
 {
 	size_t n = 0;
 
-	if (!is_undone(app) || app->machine.repaired)
+	/* a switch that fails puts knobs back itself */
+	if (!is_undone(app) || app->machine.touched || app->machine.repaired)
 		return 0;
 	for (size_t i = 0; i < app->devices.n; i++) {
 		const struct device *d = &app->devices.item[i];
