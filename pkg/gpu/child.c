@@ -91,10 +91,7 @@ static const char *doing(const struct gpu_job *job, char out[64])
 	if (words[job->op])
 		snprintf(out, 64, "%s", words[job->op]);
 	else
-		snprintf(out, 64, "%s %s",
-			 job->op == GPU_OP_STAGE   ? "staging"
-			 : job->op == GPU_OP_RESET ? "resetting to"
-						   : "verifying",
+		snprintf(out, 64, "%s %s", job->op == GPU_OP_STAGE ? "staging" : "resetting to",
 			 gpu_mode_names[job->mode]);
 	return out;
 }

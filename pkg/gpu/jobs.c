@@ -20,14 +20,14 @@
 #define ORPHANS_MAX   64
 
 const char *const gpu_op_names[] = { "query",	"settings", "unbind", "stage",
-				     "unstage", "reset",    "verify", "bind" };
+				     "unstage", "reset",    "bind" };
 _Static_assert(ARRAY_LEN(gpu_op_names) == GPU_N_OPS, "a name for each");
 
 /* The longest that goes right: boot 10 s and firewall 5 s, then commands of at most 11 s each. */
 static const uint64_t deadlines_ms[GPU_N_OPS] = {
-	[GPU_OP_QUERY] = 60000,	 [GPU_OP_SETTINGS] = 90000, [GPU_OP_UNBIND] = 10000,
-	[GPU_OP_STAGE] = 60000,	 [GPU_OP_UNSTAGE] = 60000,  [GPU_OP_RESET] = 120000,
-	[GPU_OP_VERIFY] = 60000, [GPU_OP_BIND] = 30000,
+	[GPU_OP_QUERY] = 60000, [GPU_OP_SETTINGS] = 90000, [GPU_OP_UNBIND] = 10000,
+	[GPU_OP_STAGE] = 60000, [GPU_OP_UNSTAGE] = 60000,  [GPU_OP_RESET] = 120000,
+	[GPU_OP_BIND] = 30000,
 };
 
 enum state { WAITING, RUNNING, ENDED };

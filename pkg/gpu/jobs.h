@@ -28,7 +28,6 @@ enum gpu_op {
 	GPU_OP_STAGE,	 /* knobs := mode, read back; undo */
 	GPU_OP_UNSTAGE,	 /* knobs := undo */
 	GPU_OP_RESET,	 /* reset, boot, active pair must be `mode` (any_mode: may be any) */
-	GPU_OP_VERIFY,	 /* boot, active pair must be `mode` */
 	GPU_OP_BIND,	 /* to the driver that the record remembers; nothing remembered: nothing to do */
 	GPU_N_OPS
 };
@@ -60,7 +59,7 @@ struct gpu_result {
 struct gpu_job {
 	const struct gpu_dev *dev;
 	enum gpu_op op;
-	enum gpu_mode mode;    /* STAGE, RESET, VERIFY; QUERY with want_staged */
+	enum gpu_mode mode;    /* STAGE, RESET; QUERY with want_staged */
 	bool want_staged;      /* QUERY */
 	bool any_mode;	       /* RESET */
 	struct gpu_undo undo;  /* UNSTAGE */

@@ -166,16 +166,6 @@ static int op_reset(struct session *s, const struct gpu_job *job, struct gpu_res
 	return r;
 }
 
-static int op_verify(struct session *s, const struct gpu_job *job, struct gpu_result *out,
-		     struct err *err)
-{
-	struct gpu_pair pair = { 0 };
-	int r = gpu_verify(&s->gpu, job->mode, &pair, err);
-
-	read_pair(s, pair, out);
-	return r;
-}
-
 static int with_device(struct session *s, const struct gpu_job *job, struct gpu_result *out,
 		       struct err *err)
 {
@@ -190,8 +180,6 @@ static int with_device(struct session *s, const struct gpu_job *job, struct gpu_
 		return gpu_unstage(&s->gpu, &job->undo, err);
 	case GPU_OP_RESET:
 		return op_reset(s, job, out, err);
-	case GPU_OP_VERIFY:
-		return op_verify(s, job, out, err);
 	default:
 		return err_set(err, ERR_INVALID, "no such operation: %d", (int)job->op);
 	}
