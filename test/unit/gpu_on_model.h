@@ -23,6 +23,7 @@ struct rig {
 	unsigned n_violations, n_writes, n_knob_writes;
 	char violation[256];
 	char notes[8192];
+	char written[256]; /* "10=2 8=1 ": knobs in the order of their writing */
 	char power_control[16];
 };
 
@@ -39,7 +40,13 @@ static inline void rig_on_access(const struct gpumodel_access *a, void *arg)
 	struct rig *r = arg;
 
 	r->n_writes += a->op == GPUMODEL_WRITE;
-	r->n_knob_writes += a->op == GPUMODEL_RPC && strstr(a->name, ":=") != NULL;
+	if (a->op == GPUMODEL_RPC && strstr(a->name, ":=")) {
+		size_t n = strlen(r->written);
+
+		r->n_knob_writes++;
+		snprintf(r->written + n, sizeof(r->written) - n, "%d=%d ", atoi(a->name + strlen("knob ")),
+			 atoi(strstr(a->name, ":=") + 3));
+	}
 }
 
 static inline void rig_on_note(void *arg, enum log_level level UNUSED, const char *text)

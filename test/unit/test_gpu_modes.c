@@ -73,6 +73,47 @@ TABLE_TEST(gpu_modes, every_mode_from_every_mode, transitions)
 	}
 }
 
+/* The order never passes through devtools without CC, which is the invalid mode. */
+static const struct {
+	const char *part, *from;
+	enum gpu_mode to;
+	const char *written;
+} orders[] = {
+	{ "h100", "off", GPU_MODE_ON, "10=2 8=1 " },
+	{ "h100", "off", GPU_MODE_DEVTOOLS, "8=1 6=1 " },
+	{ "h100", "off", GPU_MODE_PPCIE, "10=2 45=1 " },
+	{ "h100", "on", GPU_MODE_OFF, "10=0 8=0 " },
+	{ "h100", "on", GPU_MODE_DEVTOOLS, "10=0 6=1 " },
+	{ "h100", "on", GPU_MODE_PPCIE, "8=0 45=1 " },
+	{ "h100", "devtools", GPU_MODE_OFF, "6=0 8=0 " },
+	{ "h100", "devtools", GPU_MODE_ON, "10=2 6=0 " },
+	{ "h100", "devtools", GPU_MODE_PPCIE, "6=0 8=0 10=2 45=1 " },
+	{ "h100", "ppcie", GPU_MODE_OFF, "10=0 45=0 " },
+	{ "h100", "ppcie", GPU_MODE_ON, "45=0 8=1 " },
+	{ "h100", "ppcie", GPU_MODE_DEVTOOLS, "45=0 10=0 8=1 6=1 " },
+	{ "b200", "off", GPU_MODE_DEVTOOLS, "8=1 6=1 " },
+	{ "b200", "devtools", GPU_MODE_OFF, "6=0 8=0 " },
+	{ "b200", "devtools", GPU_MODE_ON, "6=0 " },
+	{ "ls10", "off", GPU_MODE_PPCIE, "45=1 " },
+	{ "ls10", "ppcie", GPU_MODE_ON, "45=0 " },
+	{ "ls10", "ppcie", GPU_MODE_PPCIE, "" },
+};
+
+TABLE_TEST(gpu_modes, knobs_are_written_in_order, orders)
+{
+	struct rig r;
+	struct err err = ERR_INIT;
+	struct gpu_undo undo;
+
+	rig_new(&r, row->part);
+	cr_assert(gpumodel_mode_set(r.m, 0, row->from));
+	cr_assert_eq(rig_open(&r, &err), 0);
+	cr_assert_eq(gpu_stage(&r.gpu, row->to, &undo, &err), 0, "%s", err_text(&err));
+	cr_assert_str_eq(r.written, row->written, "%s %s to %s: %s", row->part, row->from,
+			 gpu_mode_names[row->to], r.written);
+	rig_free(&r);
+}
+
 static const struct {
 	const char *name, *active;
 	struct gpu_pair pair;
