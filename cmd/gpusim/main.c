@@ -150,6 +150,7 @@ static int machine_run(struct sim *s, char **argv, struct err *err)
 	s->trace = NULL;
 	if (s->opts.count_points)
 		points_print(s, stderr);
+	state_resets_finish(s);
 	return state_save(s, err);
 }
 

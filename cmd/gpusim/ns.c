@@ -108,8 +108,15 @@ static void dev_entry(int old, const struct dirent *e, const char *to)
 		unlinkat(AT_FDCWD, path, e->d_type == DT_DIR ? AT_REMOVEDIR : 0);
 }
 
-/* Without a /dev/vfio to mount over, /dev itself is made anew from its old entries. */
-static int dev_rebuild(struct err *err)
+/* Real devices of the kinds that are simulated stay out of sight. */
+static bool dev_hidden(const char *name)
+{
+	return str_eq(name, ".") || str_eq(name, "..") || str_eq(name, "vfio") ||
+	       str_starts(name, "nvidia");
+}
+
+/* /dev made anew from its old entries: what is added to it must not appear on the host. */
+int ns_mount_dev(struct err *err)
 {
 	AUTO_FD old = open("/dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = old < 0 ? NULL : fdopendir(fcntl(old, F_DUPFD_CLOEXEC, 0));
@@ -122,21 +129,10 @@ static int dev_rebuild(struct err *err)
 		return err_errno(err, "mounting over /dev");
 	}
 	while ((e = readdir(dir)))
-		if (!str_eq(e->d_name, ".") && !str_eq(e->d_name, ".."))
+		if (!dev_hidden(e->d_name))
 			dev_entry(old, e, "/dev");
 	closedir(dir);
 	return file_mkdirs("/dev/vfio", 0755, err);
-}
-
-int ns_mount_vfio(struct err *err)
-{
-	struct stat st;
-
-	if (stat("/dev/vfio", &st) < 0)
-		return dev_rebuild(err);
-	if (mount("gpusim", "/dev/vfio", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755") < 0)
-		return err_errno(err, "mounting over /dev/vfio");
-	return 0;
 }
 
 /* Everything started from now on sees only each other: who has a device open is looked for in /proc, where

@@ -93,7 +93,7 @@ struct op { /* a write to the tree that takes time; its caller stands still unti
 	unsigned dev;
 	uint64_t due_us;
 	long result;
-	bool kill_after;
+	bool kill_after, begun; /* begun: a reset that waits for no other */
 	struct user_regs_struct regs;
 };
 
@@ -162,6 +162,7 @@ struct sim {
 
 /* state.c */
 int state_open(struct sim *s, struct err *err) MUST_CHECK; /* makes or loads, and locks */
+void state_resets_finish(struct sim *s);
 int state_save(struct sim *s, struct err *err) MUST_CHECK;
 void state_close(struct sim *s);
 int state_faults_reload(struct sim *s, struct err *err) MUST_CHECK;	    /* what others wrote */
@@ -187,7 +188,7 @@ int driver_index(const struct sim *s, const char *name);
 /* ns.c */
 int ns_enter(struct err *err) MUST_CHECK;
 int ns_mount_sys(struct err *err) MUST_CHECK;
-int ns_mount_vfio(struct err *err) MUST_CHECK;
+int ns_mount_dev(struct err *err) MUST_CHECK;
 pid_t ns_pids(struct err *err) MUST_CHECK; /* the first process, or -1 */
 int ns_mount_proc(void) MUST_CHECK;	   /* -1: see errno */
 pid_t holder_start(const char *path);
@@ -198,7 +199,7 @@ void holder_stop(pid_t pid);
 long attr_write(struct sim *s, const struct node *node, const char *text, size_t n, uint64_t offset,
 		struct op *op);
 void attr_op_finish(struct sim *s, struct op *op); /* sets op->result */
-bool attr_op_ready(struct sim *s, const struct op *op, uint64_t now_us);
+bool attr_op_ready(struct sim *s, struct op *op, uint64_t now_us);
 
 /* points.c */
 int points_init(struct sim *s, struct err *err) MUST_CHECK;

@@ -76,6 +76,13 @@ static int sysfs_save(const struct sim *s, struct buf *out, struct err *err)
 	return 0;
 }
 
+/* Nobody waits for these resets any more; the kernel finishes them alone. */
+void state_resets_finish(struct sim *s)
+{
+	for (unsigned i = 0; i < gpumodel_count(s->model); i++)
+		gpumodel_reset_end(s->model, i);
+}
+
 int state_save(struct sim *s, struct err *err)
 {
 	AUTO_BUF text = BUF_INIT(STATE_MAX);
@@ -380,6 +387,7 @@ int state_open(struct sim *s, struct err *err)
 			return err_wrap(err, "--fault");
 	if (s->opts.faults.n && state_faults_store(s, err) < 0)
 		return -1;
+	state_resets_finish(s);
 	return state_save(s, err);
 }
 

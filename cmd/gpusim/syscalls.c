@@ -181,7 +181,7 @@ void ops_forget(struct sim *s, pid_t tid)
 		if (!s->op[i].used || s->op[i].tid != tid)
 			continue;
 		s->op[i].tid = 0;
-		if (s->op[i].kind == OP_UNBIND) {
+		if (s->op[i].kind == OP_UNBIND || !s->op[i].begun) {
 			s->op[i].used = false;
 			s->n_ops--;
 		}

@@ -138,20 +138,27 @@ static bool says_one(const char *text)
 	return str_eq(text, "1") || str_eq(text, "y") || str_eq(text, "Y") || str_eq(text, "on");
 }
 
-static long reset_write(struct sim *s, unsigned dev, const char *text, size_t n, struct op *op)
+static void reset_begin(struct sim *s, struct op *op)
 {
 	uint64_t took_ms = 0;
-	int r;
+	int r = gpumodel_reset_begin(s->model, op->dev, &took_ms);
 
+	op->begun = true;
+	op->due_us = now_us() + 1000 * took_ms;
+	if (r < 0)
+		op->result = r;
+}
+
+static long reset_write(struct sim *s, unsigned dev, const char *text, size_t n, struct op *op)
+{
 	if (!says_one(text))
 		return -EINVAL;
 	if (s->dev[dev].removed)
 		return -ENODEV;
-	r = gpumodel_reset_begin(s->model, dev, &took_ms);
-	*op = (struct op){ .kind = OP_RESET,
-			   .dev = dev,
-			   .due_us = now_us() + 1000 * took_ms,
-			   .result = r < 0 ? r : (long)n };
+	*op = (struct op){ .kind = OP_RESET, .dev = dev, .due_us = UINT64_MAX, .result = (long)n };
+	if (!gpumodel_resetting(s->model,
+				dev)) /* else it waits for the other reset, as in the kernel */
+		reset_begin(s, op);
 	return ATTR_WAITS;
 }
 
@@ -273,11 +280,13 @@ long attr_write(struct sim *s, const struct node *node, const char *text, size_t
 	}
 }
 
-bool attr_op_ready(struct sim *s, const struct op *op, uint64_t at_us)
+bool attr_op_ready(struct sim *s, struct op *op, uint64_t at_us)
 {
-	if (op->kind == OP_RESET)
-		return at_us >= op->due_us;
-	return !gpumodel_fault_active(s->model, op->dev, "held");
+	if (op->kind == OP_UNBIND)
+		return !gpumodel_fault_active(s->model, op->dev, "held");
+	if (!op->begun && !gpumodel_resetting(s->model, op->dev))
+		reset_begin(s, op);
+	return op->begun && at_us >= op->due_us;
 }
 
 void attr_op_finish(struct sim *s, struct op *op)
@@ -285,7 +294,7 @@ void attr_op_finish(struct sim *s, struct op *op)
 	if (op->kind == OP_UNBIND) {
 		if (gpumodel_driver(s->model, op->dev))
 			unbound(s, op->dev);
-	} else if (op->result >= 0) {
+	} else if (op->begun && op->result >= 0) {
 		gpumodel_reset_end(s->model, op->dev);
 		tree_sync(s, op->dev);
 	}

@@ -412,15 +412,18 @@ void tree_sync(struct sim *s, unsigned dev)
 void tree_config_refresh(struct sim *s, const struct node *node)
 {
 	uint8_t now[GPUMODEL_CFG_BYTES], *cache = s->config_cache[node->dev];
+	size_t first = 0, end = GPUMODEL_CFG_BYTES;
 
 	gpumodel_cfg_peek(s->model, (unsigned)node->dev, now);
-	for (uint32_t at = 0; at < GPUMODEL_CFG_BYTES; at += 64) {
-		if (memcmp(now + at, cache + at, 64) == 0)
-			continue;
-		memcpy(cache + at, now + at, 64);
-		if (pwrite(node->fd, now + at, 64, at) != 64)
-			complain("config space: %s", strerror(errno));
-	}
+	if (memcmp(now, cache, sizeof(now)) == 0)
+		return;
+	while (now[first] == cache[first])
+		first++;
+	while (now[end - 1] == cache[end - 1])
+		end--;
+	memcpy(cache + first, now + first, end - first);
+	if (pwrite(node->fd, now + first, end - first, (off_t)first) != (ssize_t)(end - first))
+		complain("config space: %s", strerror(errno));
 }
 
 /* Somebody opened the file with O_TRUNC, which means nothing in sysfs. */
@@ -514,7 +517,7 @@ int tree_enter(struct sim *s, struct err *err)
 
 	if (ns_enter(err) < 0 || (s->init_pid = ns_pids(err)) < 0)
 		return -1;
-	if (ns_mount_sys(err) < 0 || ns_mount_vfio(err) < 0)
+	if (ns_mount_sys(err) < 0 || ns_mount_dev(err) < 0)
 		return -1;
 	if (stat("/sys", &st) < 0)
 		return err_errno(err, "/sys");

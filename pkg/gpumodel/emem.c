@@ -127,7 +127,8 @@ static void channel_serve(struct gpumodel *m, struct device *d, unsigned channel
 	size_t n_out = 0, first = base_of(channel) / 4;
 
 	if (!queue_pending(c->cmd_head, c->cmd_tail)) {
-		c->due_us = 0; /* taken back: a client that resumes a stuck queue writes tail, then head */
+		c->due_us =
+			0; /* taken back: a client that resumes a stuck queue writes tail, then head */
 		return;
 	}
 	if (bytes < 8 || bytes > EMEM_CHANNEL_BYTES || bytes % 4) {

@@ -273,16 +273,6 @@ static int fault_push(struct gpumodel *m, const struct fault *f, struct err *err
 	return 0;
 }
 
-int gpumodel_fault_add(struct gpumodel *m, const char *spec, struct err *err)
-{
-	struct fault f;
-
-	if (fault_parse(m, spec, &f, err) < 0 || fault_push(m, &f, err) < 0)
-		return -1;
-	fault_begins(m, &m->fault[m->n_faults - 1]);
-	return 0;
-}
-
 static void fault_remove(struct gpumodel *m, unsigned i)
 {
 	struct fault old = m->fault[i];
@@ -290,6 +280,35 @@ static void fault_remove(struct gpumodel *m, unsigned i)
 	memmove(&m->fault[i], &m->fault[i + 1], (--m->n_faults - i) * sizeof(m->fault[0]));
 	m->faults_serial++;
 	fault_ends(m, &old);
+}
+
+/* The moments are not in the text: two faults are the same when the rest is. */
+static bool fault_same(const struct fault *a, const struct fault *b)
+{
+	return a->kind == b->kind && a->from == b->from && a->value == b->value &&
+	       a->dev == b->dev && a->knob == b->knob && a->reg == b->reg && a->count == b->count &&
+	       a->skip == b->skip;
+}
+
+int gpumodel_fault_add(struct gpumodel *m, const char *spec, struct err *err)
+{
+	struct fault f;
+
+	if (fault_parse(m, spec, &f, err) < 0)
+		return -1;
+	for (unsigned i = m->n_faults; i-- > 0;) {
+		struct fault old = m->fault[i];
+
+		if (fault_same(&old, &f))
+			return 0;
+		if (old.count == 0 &&
+		    (old.count = f.count, old.skip = f.skip, fault_same(&old, &f)))
+			fault_remove(m, i); /* it is spent, and begins anew */
+	}
+	if (fault_push(m, &f, err) < 0)
+		return -1;
+	fault_begins(m, &m->fault[m->n_faults - 1]);
+	return 0;
 }
 
 void gpumodel_fault_clear(struct gpumodel *m, const char *name)
@@ -360,14 +379,6 @@ int gpumodel_faults_save(const struct gpumodel *m, struct buf *out, struct err *
 		if (fault_print(m, &m->fault[i], out, err) < 0)
 			return -1;
 	return 0;
-}
-
-/* The moments are not in the text: two faults are the same when the rest is. */
-static bool fault_same(const struct fault *a, const struct fault *b)
-{
-	return a->kind == b->kind && a->from == b->from && a->value == b->value &&
-	       a->dev == b->dev && a->knob == b->knob && a->reg == b->reg && a->count == b->count &&
-	       a->skip == b->skip;
 }
 
 static int faults_parse(const struct gpumodel *m, struct rd text, struct fault *out, unsigned *n,

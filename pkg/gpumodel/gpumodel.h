@@ -117,6 +117,7 @@ void gpumodel_cfg_peek(struct gpumodel *m, unsigned dev,
  */
 int gpumodel_reset_begin(struct gpumodel *m, unsigned dev, uint64_t *took_ms);
 void gpumodel_reset_end(struct gpumodel *m, unsigned dev);
+bool gpumodel_resetting(const struct gpumodel *m, unsigned dev);
 int gpumodel_reset(struct gpumodel *m, unsigned dev, uint64_t *took_ms);
 int gpumodel_reset_method_set(struct gpumodel *m, unsigned dev, const char *method); /* 0, -errno */
 
@@ -175,7 +176,8 @@ bool gpumodel_knob_set(struct gpumodel *m, unsigned dev, unsigned id, uint16_t v
  * Keys: dev=BDF|gpu|switch|all (all), count=N (times it strikes; without: always), skip=N (times it
  * holds back first), from=start|write|reset|boot (after the first knob write, at the first reset,
  * after the first boot complete that follows; start), knob=N (RPC faults: only on this knob),
- * reg=OFFSET (all-ones, badf: only on this register).
+ * reg=OFFSET (all-ones, badf: only on this register).  A fault that is there already is not added
+ * again; one whose count has run out begins anew.
  */
 int gpumodel_fault_add(struct gpumodel *m, const char *spec, struct err *err) MUST_CHECK;
 void gpumodel_fault_clear(struct gpumodel *m, const char *name); /* NULL: all */
@@ -190,7 +192,7 @@ int gpumodel_faults_load(struct gpumodel *m, struct rd text, struct err *err) MU
 
 /*
  * Everything but faults, as text.  Loading makes the machine anew; deadlines are saved as time left,
- * so between the two the machine stands still.
+ * so between the two the machine stands still.  A reset that was under way still is.
  */
 int gpumodel_save(struct gpumodel *m, struct buf *out, struct err *err) MUST_CHECK;
 int gpumodel_load(struct rd text, const struct gpumodel_config *config, struct gpumodel **out,

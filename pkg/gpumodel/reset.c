@@ -146,6 +146,11 @@ void gpumodel_reset_end(struct gpumodel *m, unsigned dev)
 		reset_finish(m, &m->device[dev], model_now_us(m));
 }
 
+bool gpumodel_resetting(const struct gpumodel *m, unsigned dev)
+{
+	return m->device[dev].resetting;
+}
+
 int gpumodel_reset(struct gpumodel *m, unsigned dev, uint64_t *took_ms)
 {
 	int r = gpumodel_reset_begin(m, dev, took_ms);

@@ -30,6 +30,7 @@ static const struct field fields[] = {
 	{ ONE(ppcie_active), F_NUMBER },
 	{ ONE(firewall_active), F_NUMBER },
 	{ ONE(boot_stuck), F_NUMBER },
+	{ ONE(resetting), F_NUMBER },
 	{ ONE(priv_ring), F_NUMBER },
 	{ ONE(staged_here), F_NUMBER },
 	{ ONE(coupled), F_NUMBER },
@@ -154,9 +155,6 @@ int gpumodel_save(struct gpumodel *m, struct buf *out, struct err *err)
 		return -1;
 	for (unsigned i = 0; i < m->n_devices; i++) {
 		device_tick(m, &m->device[i]);
-		if (m->device[i]
-			    .resetting) /* whoever reset it is gone: the kernel finishes alone */
-			gpumodel_reset_end(m, i);
 		if (device_save(&m->device[i], now, out, err) < 0)
 			return -1;
 	}

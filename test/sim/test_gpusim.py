@@ -173,12 +173,13 @@ def runs_without_root(folder):
     folder.parent.chmod(0o711)
     copy = folder / "gpusim"
     shutil.copy(GPUSIM, copy)
-    argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", copy, "run", "--devices=h100",
-            f"--state={folder}/s", "--", "cat", f"{DEV}{GPU}/device"]
+    program = shutil.copy(client(), folder / "client")
+    argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", copy, "run", "--devices=h100", "--strict",
+            f"--state={folder}/s", "--boot-ms=20", "--", program, "cc-on"]
     done = run(argv)
     if "namespace" in done.err:
         raise Skip(f"no user namespaces: {done.err.strip()}")
-    ok(done, "0x2330")
+    ok(done, "mode 1")
 
 
 # ---- time ---------------------------------------------------------------------------------------------------------
@@ -399,6 +400,13 @@ def slow_resets_hold_only_their_caller(_):
     done = ok(sim("sh", "-c", f"(echo 1 > {DEV}{GPU}/reset; echo reset) & sleep 0.1; cat {DEV}{GPU}/vendor; wait",
                   options=["--fault=reset-slow=600"]))
     assert done.out.split() == ["0x10de", "reset"] and done.seconds > 0.6, done.out
+
+
+@test
+def two_resets_of_one_device_take_turns(folder):
+    done = ok(sim("sh", "-c", f"for i in 1 2; do (echo 1 > {DEV}{GPU}/reset || echo failed) & done; wait",
+                  options=["--reset-ms=300", f"--state={folder}/s"]))
+    assert done.out == "" and done.seconds > 0.6 and show(folder / "s")[0]["resets"] == 2, (done.out, done.seconds)
 
 
 @test

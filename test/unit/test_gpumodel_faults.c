@@ -218,6 +218,26 @@ TABLE_TEST(gpumodel, reads_faults_and_writes_them_back, specs)
 	client_close(&c);
 }
 
+Test(gpumodel, a_fault_is_added_once_and_begins_anew_when_spent)
+{
+	AUTO_BUF text = BUF_INIT(4096);
+	struct err err = ERR_INIT;
+	struct client c;
+	uint32_t value;
+
+	client_open(&c, "h100");
+	for (unsigned i = 0; i < 2 * GPUMODEL_MAX_FAULTS; i++) {
+		cr_assert_eq(gpumodel_fault_add(c.m, "held", &err), 0, "%s", err_text(&err));
+		cr_assert_eq(gpumodel_fault_add(c.m, "rpc-error=0x9,count=1", &err), 0, "%s",
+			     err_text(&err));
+		cr_assert_eq(knob_read(&c, 0, 8, &value), 9);
+		cr_assert_eq(knob_read(&c, 0, 8, &value), 0);
+	}
+	cr_assert_eq(gpumodel_faults_save(c.m, &text, &err), 0);
+	cr_assert_str_eq(buf_str(&text), "held,dev=all\nrpc-error=0x9,dev=all,count=0\n");
+	client_close(&c);
+}
+
 Test(gpumodel, loading_faults_keeps_those_that_stay)
 {
 	static const char text[] = "rpc-error=0x5,dev=all,from=write\nheld,dev=all\n";

@@ -50,8 +50,12 @@ Test(gpumodel, goes_on_after_a_reload_at_any_point)
 	cr_assert_eq(gpumodel_read(c.m, 0, 0x8f2c94), 0x810);
 	gpumodel_write(c.m, 0, 0x8f2c94, 0x800);
 	gpumodel_driver_set(c.m, 1, "vfio-pci");
-	cr_assert_eq(gpumodel_reset(c.m, 0, &took), 0);
-	clock_sleep_ms(took + 100);
+	cr_assert_eq(gpumodel_reset_begin(c.m, 0, &took), 0);
+	reload(&c);
+	cr_assert(gpumodel_resetting(c.m, 0), "saving does not end a reset");
+	clock_sleep_ms(took);
+	gpumodel_reset_end(c.m, 0);
+	clock_sleep_ms(100);
 	reload(&c);
 	cr_assert_eq(gpumodel_read(c.m, 0, 0x200bc), 0);
 	reload_at(&c, 1);
