@@ -261,6 +261,8 @@ static void free_nodes(struct yaml *n)
 		struct yaml *next = n->next;
 
 		free_nodes(n->child);
+		if (n->text)
+			explicit_bzero(n->text, strlen(n->text)); /* it may be a key or a token */
 		free(n->text);
 		free(n->key);
 		free(n);
