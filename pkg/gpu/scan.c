@@ -123,15 +123,33 @@ static void dev_fill(const struct pci_info *info, const struct gpu_scan_opts *op
 		str_copy(dev->error, sizeof(dev->error), info->error);
 }
 
-static void user_fill(const struct pci_host *h, struct gpu_dev *dev,
+static void user_fill(const struct pci_host *h, struct gpu_dev *dev, const struct pci_info *info,
 		      const struct pci_holder *holder)
 {
 	*dev->in_use = '\0';
-	if (holder->pid)
+	if (*info->error)
+		snprintf(dev->in_use, sizeof(dev->in_use), "who uses it cannot be told: %.200s",
+			 info->error);
+	else if (holder->pid)
 		snprintf(dev->in_use, sizeof(dev->in_use), "process %d (%s) has %s open",
 			 (int)holder->pid, holder->comm, holder->path);
 	else if (*dev->driver && !pci_driver_is_vfio(h, dev->bdf, dev->driver))
 		snprintf(dev->in_use, sizeof(dev->in_use), "bound to driver %s", dev->driver);
+}
+
+/* A device whose driver cannot be read may be anybody's: it counts as in use, and hides no other. */
+static void links_read(const struct pci_host *h, struct gpu_dev *dev, struct pci_info *info)
+{
+	struct err err = ERR_INIT;
+
+	*info = (struct pci_info){ .bdf = dev->bdf };
+	info->class24 = dev->kind == GPU_KIND_NVSWITCH ? CLASS_BRIDGE : CLASS_3D;
+	if (pci_attr_link(h, dev->bdf, "driver", dev->driver, &err) < 0 ||
+	    pci_attr_link(h, dev->bdf, "iommu_group", dev->iommu_group, &err) < 0)
+		str_copyn(info->error, sizeof(info->error), err_text(&err),
+			  strnlen(err_text(&err), sizeof(info->error) - 1));
+	str_copy(info->driver, sizeof(info->driver), dev->driver);
+	str_copy(info->iommu_group, sizeof(info->iommu_group), dev->iommu_group);
 }
 
 int gpu_scan_users(const struct pci_host *h, struct gpu_dev *dev, size_t n, struct err *err)
@@ -141,19 +159,12 @@ int gpu_scan_users(const struct pci_host *h, struct gpu_dev *dev, size_t n, stru
 
 	if (!info || !holder)
 		return err_nomem(err);
-	for (size_t i = 0; i < n; i++) {
-		info[i].bdf = dev[i].bdf;
-		info[i].class24 = dev[i].kind == GPU_KIND_NVSWITCH ? CLASS_BRIDGE : CLASS_3D;
-		if (pci_attr_link(h, dev[i].bdf, "driver", dev[i].driver, err) < 0 ||
-		    pci_attr_link(h, dev[i].bdf, "iommu_group", dev[i].iommu_group, err) < 0)
-			return err_wrap(err, "%s", bdf_str(dev[i].bdf));
-		str_copy(info[i].driver, sizeof(info[i].driver), dev[i].driver);
-		str_copy(info[i].iommu_group, sizeof(info[i].iommu_group), dev[i].iommu_group);
-	}
+	for (size_t i = 0; i < n; i++)
+		links_read(h, &dev[i], &info[i]);
 	if (pci_holders(h, info, n, holder, err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++)
-		user_fill(h, &dev[i], &holder[i]);
+		user_fill(h, &dev[i], &info[i], &holder[i]);
 	return 0;
 }
 
