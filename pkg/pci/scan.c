@@ -110,6 +110,13 @@ static void with_libpci(const struct pci_host *h, struct pci_info *info,
 	pci_cleanup(access);
 }
 
+/* libpci reads a file that holds no number as 0, which no vendor, device or class of ours is. */
+static bool ids_sane(const struct pci_info *info)
+{
+	return info->ids_known && info->vendor && info->vendor != 0xffff && info->device &&
+	       info->device != 0xffff && info->class24;
+}
+
 /* Sysfs' own files first; the modalias tells the same should they be missing. */
 static void ids_fill(const struct pci_host *h, struct pci_info *info)
 {
@@ -117,7 +124,7 @@ static void ids_fill(const struct pci_host *h, struct pci_info *info)
 	struct err err = ERR_INIT;
 
 	with_libpci(h, info, ids_from_libpci);
-	if (info->ids_known && info->vendor != 0xffff)
+	if (ids_sane(info))
 		return;
 	info->ids_known = false;
 	if (pci_attr_read(h, info->bdf, "modalias", alias, sizeof(alias), &err) == 0 &&
