@@ -178,8 +178,8 @@ static void result_take(struct gpu_switch *s, struct device *d, const struct gpu
 		d->dirty = d->dirty || r->undo.n > 0 || !r->ok;
 	}
 	if (r->op == GPU_OP_RESET) {
-		if (r->was_reset)
-			d->dirty = false;
+		if (r->was_reset) /* a mode that did not take effect is still staged */
+			d->dirty = !r->ok && r->active.cc != GPU_CC_UNKNOWN;
 		/* who died at it, or gave up on it, cannot vouch for what was in force before */
 		if (r->was_reset || r->active.cc != GPU_CC_UNKNOWN ||
 		    (!r->ok && r->error_kind != ERR_INTERRUPTED))
