@@ -48,7 +48,7 @@ struct survey {
 	survey_done *done;
 	enum gpu_mode mode; /* that staged knobs are compared with */
 	bool want_staged;
-	bool scanned, said_locked;
+	bool said_locked;
 	struct source *look;
 	uint64_t lock_deadline_ms;
 	struct gpu_jobs *jobs;

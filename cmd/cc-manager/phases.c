@@ -360,10 +360,12 @@ static size_t repairs(const struct app *app, struct gpu_job *job)
 	return n;
 }
 
+/* The devices are done with; telling the cluster may take long. */
 static void restore_operands(struct app *app)
 {
 	struct err err = ERR_INIT;
 
+	survey_unlock(app);
 	if (report_restore(app, &err) < 0)
 		machine_done(app, &err);
 }
@@ -415,6 +417,7 @@ void phase_report(struct app *app)
 {
 	struct err err = ERR_INIT;
 
+	survey_unlock(app);
 	if (report_status(app, &err) < 0)
 		machine_done(app, &err);
 }

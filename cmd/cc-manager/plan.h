@@ -32,7 +32,8 @@ extern const char *const in_force_names[IN_FORCE_N];
 /* A device and what we know of it. */
 struct device {
 	struct gpu_dev dev;
-	struct gpu_pair active; /* read, or when in use recorded in this boot; else unknown */
+	struct gpu_pair recorded; /* in this boot; else unknown */
+	struct gpu_pair active;	  /* read, or when in use recorded in this boot; else unknown */
 	enum gpu_staged_answer staged; /* do its knobs say the wanted mode? */
 	bool foreign_driver; /* in use because of its driver, which does not go by itself */
 	bool unbound;	     /* was taken from its driver by an attempt that did not end */

@@ -11,7 +11,7 @@
 
 #define LOCK_AGAIN_MS 250
 #define FIRST_LOOK_MS 20
-#define LOCK_LIMIT_MS 30000
+#define LOCK_LIMIT_MS 10000
 
 void survey_host(struct app *app)
 {
@@ -69,6 +69,7 @@ static void take_device(struct app *app, const struct gpu_dev *dev, struct devic
 	struct err err = ERR_INIT;
 
 	*d = (struct device){ .dev = *dev, .lock_fd = -1 };
+	d->recorded = (struct gpu_pair){ GPU_CC_UNKNOWN, GPU_PPCIE_UNKNOWN };
 	str_copy(d->error, sizeof(d->error), dev->error);
 	if (!can_have_modes(dev)) {
 		d->active = (struct gpu_pair){ GPU_CC_UNSUPPORTED, GPU_PPCIE_UNSUPPORTED };
@@ -79,8 +80,9 @@ static void take_device(struct app *app, const struct gpu_dev *dev, struct devic
 			 err_text(&err), NULL);
 		record = (struct gpu_record){ 0 };
 	}
+	d->recorded = record.active;
 	if (dev->in_use[0]) {
-		d->active = record.active;
+		d->active = d->recorded;
 		d->foreign_driver =
 			dev->driver[0] && !pci_driver_is_vfio(&app->host, dev->bdf, dev->driver);
 		return;
@@ -189,8 +191,15 @@ static int query(struct app *app, struct err *err)
 	return gpu_jobs_start(&spec, &s->jobs, err);
 }
 
-/* 0: all locked.  1: somebody else has one. */
-static int lock_all(struct app *app, struct err *err)
+/* Whoever holds a device's lock for long uses it. */
+static void take_as_used(struct device *d, const struct err *why)
+{
+	str_copy(d->dev.in_use, sizeof(d->dev.in_use), err_text(why));
+	d->active = d->recorded;
+}
+
+/* 0: all locked that are nobody's.  1: somebody else has one, and may let go. */
+static int lock_all(struct app *app, bool give_up, struct err *err)
 {
 	for (size_t i = 0; i < app->devices.n; i++) {
 		struct device *d = &app->devices.item[i];
@@ -198,37 +207,44 @@ static int lock_all(struct app *app, struct err *err)
 
 		if (d->lock_fd >= 0 || !is_to_be_read(d))
 			continue;
-		if (pci_lock_try(&app->host, d->dev.bdf, &lock, err) < 0)
-			return err->kind == ERR_BUSY ? 1 : -1;
-		d->lock_fd = lock.fd;
+		if (pci_lock_try(&app->host, d->dev.bdf, &lock, err) == 0) {
+			d->lock_fd = lock.fd;
+			continue;
+		}
+		if (err->kind != ERR_BUSY)
+			return -1;
+		if (!give_up)
+			return 1;
+		take_as_used(d, err);
+		err_clear(err);
 	}
 	return 0;
 }
 
+static void look_again(struct app *app, const struct err *why)
+{
+	struct survey *s = &app->survey;
+
+	if (!s->said_locked)
+		log_info("waiting for a device's lock", "reason", err_text(why), NULL);
+	s->said_locked = true;
+	timer_arm(s->look, LOCK_AGAIN_MS);
+}
+
+/* Everything is looked at anew after a wait: who had the lock may have changed it. */
 static void on_look(struct source *source, void *arg)
 {
 	struct app *app = arg;
-	struct survey *s = &app->survey;
 	struct err err = ERR_INIT;
-	int r;
+	int r = scan(app, &err);
 
 	(void)source;
-	if (!s->scanned && scan(app, &err) < 0) {
+	if (r == 0)
+		r = lock_all(app, now_ms() >= app->survey.lock_deadline_ms, &err);
+	if (r > 0)
+		look_again(app, &err);
+	else if (r < 0 || query(app, &err) < 0)
 		finish(app, &err);
-		return;
-	}
-	s->scanned = true;
-	r = lock_all(app, &err);
-	if (r > 0 && now_ms() < s->lock_deadline_ms) {
-		if (!s->said_locked)
-			log_info("waiting for a device's lock", "reason", err_text(&err), NULL);
-		s->said_locked = true;
-		timer_arm(s->look, LOCK_AGAIN_MS);
-		return;
-	}
-	if (r == 0 && (err_clear(&err), query(app, &err)) == 0)
-		return;
-	finish(app, &err);
 }
 
 int survey_init(struct app *app, struct err *err)
@@ -243,7 +259,7 @@ void survey_start(struct app *app, enum gpu_mode mode, bool want_staged, survey_
 	s->done = done;
 	s->mode = mode;
 	s->want_staged = want_staged;
-	s->scanned = s->said_locked = false;
+	s->said_locked = false;
 	s->lock_deadline_ms = now_ms() + LOCK_LIMIT_MS;
 	/* the watch of the node goes out first, when both are new */
 	timer_arm(s->look, app->link_up ? 0 : FIRST_LOOK_MS);
@@ -252,7 +268,7 @@ void survey_start(struct app *app, enum gpu_mode mode, bool want_staged, survey_
 void survey_link_is_up(struct app *app)
 {
 	if (app->survey.look && timer_left_ms(app->survey.look) != UINT64_MAX &&
-	    !app->survey.scanned)
+	    !app->survey.said_locked)
 		timer_arm(app->survey.look, 0);
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """cc-manager on simulated devices: what an administrator sees for a label, a refusal, a failure, a stop."""
 
+import fcntl
 import http.client
 import json
 import re
@@ -327,6 +328,42 @@ def test_device_in_use_without_a_record(folder):
         status = node.kube.status()
         check(status["inForce"] == "unknown" and status["devices"][0]["ccMode"] == "unknown", status)
         check(node.kube.labels()[READY] == "" and node.kube.labels()[STATE] == "failed", node.kube.labels())
+
+
+@test
+def test_device_lock_is_heeded(folder):
+    """Whoever works on a device holds its lock; that is waited for a while, then the device counts as in use."""
+    with closing(Node(folder, "h100:2")) as node:
+        check(node.once().rc == 0, "off")
+        locks = sorted(node.agent_state.glob("0000:*.lock"))
+        check(len(locks) == 2, locks)
+        with open(locks[0]) as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            node.kube.label({LABEL: "on"})
+            node.start()
+            wait_log(node, "waiting for a device's lock")
+            check(not node.wrong_hardware("off"), "the lock was not heeded")
+            wait_state(node, "failed", reason="DeviceInUse")
+            check(node.kube.labels()[READY] == "false" and locks[0].stem in node.kube.status()["message"],
+                  node.kube.status())
+        node.kube.annotate({RETRY: "now"})
+        node.wait_settled("on")
+        node.stop()
+
+
+@test
+def test_devices_are_let_go_while_the_api_is_away(folder):
+    with closing(Node(folder)) as node:
+        node.start()
+        node.wait_settled("off")
+        node.kube.label({LABEL: "on"})
+        node.kube.fault("status:503,verb=patch,skip=1,count=all")
+        wait_log(node, "trying again", 40)
+        lock = next(node.agent_state.glob("0000:*.lock"))
+        check(simlib.run(["flock", "-n", lock, "true"]).rc == 0, "a device is locked while nothing is done to it")
+        node.kube.fault_clear()
+        node.wait_settled("on", 60)
+        node.stop()
 
 
 @test
