@@ -212,8 +212,8 @@ int gpu_open(struct gpu *g, const struct gpu_dev *dev, struct pci_device *pci,
 	if (*g->power.control)
 		gpu_note(g, LOG_DEBUG, "power/control was %s, is on while we use it",
 			 g->power.control);
-	if (cfg_sane(g, err) < 0 || memory_on(g, err) < 0 || pci_bar0_map(pci, err) < 0 ||
-	    reach(g, err) < 0 || gpu_come_up(g, err) < 0 || reach(g, err) < 0) {
+	if (cfg_sane(g, err) < 0 || pci_bar0_map(pci, err) < 0 || reach(g, err) < 0 ||
+	    gpu_come_up(g, err) < 0 || reach(g, err) < 0) {
 		gpu_close(g);
 		return -1;
 	}

@@ -15,8 +15,8 @@
 
 int pci_cap_find(struct pci_device *d, uint8_t id, unsigned *out, struct err *err)
 {
-	uint16_t status;
-	uint8_t at, here, next;
+	uint16_t status, header;
+	uint8_t at;
 
 	*out = 0;
 	if (pci_cfg_read16(d, PCI_STATUS, &status, err) < 0 ||
@@ -26,15 +26,14 @@ int pci_cap_find(struct pci_device *d, uint8_t id, unsigned *out, struct err *er
 		return 0;
 	if (at == 0xff)
 		return err_set(err, ERR_DEVICE, "device lost: configuration space reads all ones");
-	for (int steps = 0; (at &= 0xfc) != 0; steps++, at = next) {
+	for (int steps = 0; (at &= 0xfc) != 0; steps++, at = (uint8_t)(header >> 8)) {
 		if (at < PCI_STD_HEADER_SIZEOF || steps == STEPS_MAX)
 			return err_set(err, ERR_DEVICE,
 				       "capability list is broken at configuration offset 0x%02x",
 				       at);
-		if (pci_cfg_read8(d, at, &here, err) < 0 ||
-		    pci_cfg_read8(d, at + PCI_CAP_LIST_NEXT, &next, err) < 0)
+		if (pci_cfg_read16(d, at, &header, err) < 0)
 			return -1;
-		if (here == id) {
+		if ((header & 0xff) == id) {
 			*out = at;
 			return 0;
 		}
