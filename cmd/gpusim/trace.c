@@ -33,6 +33,7 @@ int trace_open(struct sim *s, struct err *err)
 	if (!s->trace)
 		return err_errno(err, "trace file %s", s->opts.trace);
 	setvbuf(s->trace, NULL, _IOFBF, TRACE_BUFFER);
+	fprintf(s->trace, "# began at monotonic %.6f\n", (double)s->start_us / 1e6);
 	fprintf(s->trace, "# seconds process device what offset value name\n");
 	return 0;
 }
