@@ -270,7 +270,7 @@ static int set(struct run *run)
 	if (!something_to_do(run) || !node_lockdown_allows(run->node) || !devices_can(run))
 		return EXIT_FAILED;
 	node_lock(run->node, run->opts->common.wait_ms);
-	if (!node_run(run->node, GPU_OP_QUERY, run->mode, true))
+	if (!devices_can(run) || !node_run(run->node, GPU_OP_QUERY, run->mode, true))
 		return EXIT_FAILED;
 	node_drop_bridges(run->node);
 	if (!devices_can(run) || !devices_answer(run))

@@ -89,6 +89,17 @@ static void on_wait(void *arg, const char *why)
 		 "reason", why, NULL);
 }
 
+/* While we waited a VM may have begun to use a device. */
+static void users_again(struct node *node)
+{
+	struct err err = ERR_INIT;
+
+	if (gpu_scan_users(&node->host, node->list.dev, node->list.n, &err) == 0)
+		return;
+	for (size_t i = 0; i < node->list.n; i++)
+		str_copy(node->list.dev[i].error, sizeof(node->list.dev[i].error), err_text(&err));
+}
+
 void node_lock(struct node *node, uint64_t wait_ms)
 {
 	for (size_t i = 0; i < node->list.n; i++) {
@@ -101,6 +112,7 @@ void node_lock(struct node *node, uint64_t wait_ms)
 				  &node->lock[i], &err) < 0)
 			str_copy(dev->error, sizeof(dev->error), err_text(&err));
 	}
+	users_again(node);
 }
 
 void on_note_log(void *arg, const struct gpu_dev *dev, enum log_level level, const char *text)

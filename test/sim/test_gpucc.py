@@ -380,10 +380,25 @@ def a_locked_device_is_waited_for(folder):
         log = m.dir / "log"
         process = simlib.start(m.argv("mode", "set", "on"), log)
         wait_until(lambda: "waiting for a device" in simlib.tail(log), 10, "the message")
-        m.check("off") if m.sim.exists() and (m.sim / "machine").exists() else None
     wait_until(lambda: process.poll() is not None, 20, "its end")
     expect(process.returncode == 0, simlib.tail(log))
     m.check("on")
+
+
+@test
+def used_while_it_waited_is_not_touched(folder):
+    m = Machine(folder, "h100:1")
+    m.query()
+    with open(m.state / f"{GPU1}.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        log = m.dir / "log"
+        process = simlib.start(m.argv("mode", "set", "on"), log)
+        wait_until(lambda: "waiting for a device" in simlib.tail(log), 10, "the message")
+        run([SIM_BIN / "gpusim", "fault", f"--state={m.sim}", "add", "held"], check=True)
+        time.sleep(0.3)
+    wait_until(lambda: process.poll() is not None, 20, "its end")
+    expect(process.returncode == 1 and "in use: process" in simlib.tail(log), simlib.tail(log))
+    expect(m.truth()[0]["resets"] == 0, "it was reset")
 
 
 @test
