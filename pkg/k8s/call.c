@@ -35,7 +35,8 @@ struct k8s_call {
 	uint64_t due_ms;
 	struct backoff backoff;
 	bool once, token_read_again;
-	bool done; /* on_done is running, the client has forgotten it */
+	bool unreachable; /* nobody answered the last attempt */
+	bool done;	  /* on_done is running, the client has forgotten it */
 	struct http_call *http;
 	struct source *again;
 	k8s_on_done *on_done;
@@ -97,7 +98,10 @@ static void on_http_done(void *arg, const struct http_response *response, const 
 	uint64_t pause = 0;
 
 	call->http = NULL;
+	call->unreachable = response->status == 0;
 	client_count(call->client, call->verb->name, response->status);
+	if (err.kind == ERR_NONE)
+		client_server_is_back(call->client);
 	if (err.kind == call->verb->fine)
 		err_clear(&err);
 	if (response->status == 401 && !call->token_read_again) {
@@ -109,7 +113,8 @@ static void on_http_done(void *arg, const struct http_response *response, const 
 		finish(call, response, &err);
 		return;
 	}
-	if (now_ms() + pause >= call->due_ms)
+	/* An attempt with no time to be answered would only hide why the one before was refused. */
+	if (now_ms() + pause + call->backoff.base_ms >= call->due_ms)
 		finish(call, response, &err);
 	else
 		timer_arm(call->again, pause);
@@ -142,6 +147,13 @@ static void on_again(struct source *s, void *arg)
 	(void)s;
 	if (attempt(call, &err) < 0)
 		finish(call, &none, &err);
+}
+
+void calls_server_is_back(struct k8s_client *c)
+{
+	for (struct k8s_call *call = c->calls; call; call = call->next)
+		if (call->unreachable && !call->http)
+			timer_arm(call->again, jitter_below(BACK_WITHIN_MS));
 }
 
 static const struct verb *verb_of(const char *name)

@@ -13,7 +13,7 @@
 const struct k8s_tuning k8s_tuning_default = {
 	.attempt_ms = 15000,
 	.retry_base_ms = 250,
-	.retry_cap_ms = 10000,
+	.retry_cap_ms = 5000,
 	.watch_base_ms = 1000,
 	.watch_cap_ms = 60000,
 	.watch_min_s = 240,
@@ -115,6 +115,12 @@ void client_count(struct k8s_client *c, const char *verb, int code)
 void client_token_refused(struct k8s_client *c)
 {
 	c->config->token_stale = true;
+}
+
+void client_server_is_back(struct k8s_client *c)
+{
+	calls_server_is_back(c);
+	watches_server_is_back(c);
 }
 
 void k8s_client_stats(const struct k8s_client *c, struct k8s_stats *out)

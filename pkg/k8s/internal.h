@@ -27,11 +27,18 @@ struct k8s_client {
 	char *field_manager;
 	struct k8s_tuning tuning;
 	struct k8s_call *calls;
+	struct watch *watches;
 	struct k8s_stats stats;
 };
 
 void client_count(struct k8s_client *c, const char *verb, int code);
 void client_token_refused(struct k8s_client *c); /* after a 401 */
+
+/* Somebody was answered: who waits because the server could not be reached tries again soon. */
+void client_server_is_back(struct k8s_client *c);
+void calls_server_is_back(struct k8s_client *c);
+void watches_server_is_back(struct k8s_client *c);
+#define BACK_WITHIN_MS 250 /* not all in the same moment */
 
 /* err becomes "what: the server's own words"; kind and code stay. */
 void status_explain(struct err *err, const char *what, const struct http_response *response);

@@ -20,6 +20,7 @@
 
 struct watch {
 	struct k8s_client *client;
+	struct watch *next_watch, *prev_watch;
 	char *path, *selector, *what;
 	bool whole;
 	const struct watch_ops *ops;
@@ -33,6 +34,7 @@ struct watch {
 	char next[CONTINUE_SIZE];   /* the rest of a list that comes in pages */
 	uint64_t began_ms, asked_ms;
 	bool token_read_again;
+	bool unreachable; /* nobody answered the last attempt */
 	unsigned refused; /* watches in a row that got a status code instead of an answer */
 	unsigned spent;	  /* ... or made us list again before they told us anything */
 
@@ -48,6 +50,32 @@ static void start(struct watch *w);
 
 /* --- life ------------------------------------------------------------------------------------- */
 
+static void link_watch(struct watch *w, struct k8s_client *c)
+{
+	w->client = c;
+	w->next_watch = c->watches;
+	if (c->watches)
+		c->watches->prev_watch = w;
+	c->watches = w;
+}
+
+static void unlink_watch(struct watch *w)
+{
+	if (w->prev_watch)
+		w->prev_watch->next_watch = w->next_watch;
+	else
+		w->client->watches = w->next_watch;
+	if (w->next_watch)
+		w->next_watch->prev_watch = w->prev_watch;
+}
+
+void watches_server_is_back(struct k8s_client *c)
+{
+	for (struct watch *w = c->watches; w; w = w->next_watch)
+		if (w->unreachable && !w->http)
+			timer_arm(w->again, jitter_below(BACK_WITHIN_MS));
+}
+
 static void release(struct watch *w)
 {
 	lines_clear(&w->lines);
@@ -62,6 +90,7 @@ void watch_free(struct watch *w)
 	if (!w || w->freed)
 		return;
 	w->freed = true;
+	unlink_watch(w);
 	http_cancel(w->http);
 	w->http = NULL;
 	source_free(w->again);
@@ -112,6 +141,7 @@ static void retry(struct watch *w, const struct http_response *response, const s
 		w->token_read_again = true;
 	}
 	status_explain(&err, w->what, response);
+	w->unreachable = response->status == 0 && !w->broken;
 	enter(w);
 	if (pause > 0)
 		w->ops->link(w->arg, false, &err);
@@ -228,6 +258,8 @@ static void on_open(void *arg)
 
 	w->token_read_again = false;
 	w->refused = 0;
+	w->unreachable = false;
+	client_server_is_back(w->client);
 	mem_give_back(); /* what the list and the handshake took; from here on we mostly wait */
 	enter(w);
 	w->ops->link(w->arg, true, &none);
@@ -398,6 +430,7 @@ static int start_list(struct watch *w, struct err *err)
 		.arg = w,
 	};
 
+	w->broken = false;
 	if (list_path(w, &path, err) < 0)
 		return -1;
 	r.path = path.data;
@@ -447,7 +480,7 @@ int watch_new(struct k8s_client *c, const struct watch_config *config, struct wa
 
 	if (!w)
 		return err_nomem(err);
-	w->client = c;
+	link_watch(w, c);
 	w->whole = config->whole;
 	w->ops = config->ops;
 	w->arg = config->arg;

@@ -237,9 +237,9 @@ Test(k8s_client, the_deadline_ends_the_attempts)
 	for (size_t i = 0; i < FAKE_REQUESTS; i++)
 		script[i] = (struct fake_reply)STATUS("503 U", "{\"message\":\"starting\"}");
 	set_up(&t, FAKE_SCRIPT(script));
-	t.client->tuning.retry_base_ms = 20;
-	t.client->tuning.retry_cap_ms = 50;
-	ask(&t, "get", 400, false);
+	t.client->tuning.retry_base_ms = 100;
+	t.client->tuning.retry_cap_ms = 100;
+	ask(&t, "get", 800, false);
 	cr_assert(fake_pump(t.loop, &t.done, SOON_MS));
 	cr_assert_eq(t.err.kind, ERR_TRANSIENT);
 	cr_assert_eq(t.err.code, 503);
@@ -303,13 +303,15 @@ Test(k8s_client, nothing_is_called_after_cancelling)
 	struct test t;
 
 	set_up(&t, FAKE_SCRIPT(script));
-	t.client->tuning.retry_base_ms = 100;
-	t.client->tuning.retry_cap_ms = 100;
+	t.client->tuning.retry_base_ms = 400;
+	t.client->tuning.retry_cap_ms = 400;
 	ask(&t, "get", 0, false);
-	fake_pump(t.loop, &never, 30); /* now it waits for its second attempt */
+	for (int i = 0; i < 500 && t.server->n_requests == 0; i++)
+		fake_pump(t.loop, &never, 10);
+	fake_pump(t.loop, &never, 20); /* now it waits for its second attempt */
 	cr_assert_eq(t.server->n_requests, 1);
 	k8s_cancel(t.call);
-	fake_pump(t.loop, &never, 150);
+	fake_pump(t.loop, &never, 500);
 	cr_assert_eq(t.n_done, 0);
 	cr_assert_eq(t.server->n_requests, 1);
 	tear_down(&t);
