@@ -136,7 +136,7 @@ struct sim {
 	unsigned n_drivers;
 	char new_id[DRIVERS_MAX][32]; /* "10de 2330" */
 
-	char state_dir[256];
+	char state_dir[256], devices[1024];
 	bool state_temporary, state_new, dirty;
 	int lock_fd, bell_fd;
 	uint64_t saved_us, looked_us, faults_serial;

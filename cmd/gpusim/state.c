@@ -139,7 +139,7 @@ static bool sysfs_load(struct sim *s, unsigned n, char *words)
 }
 
 /* Up to the model's own text, where it stops. */
-static int head_load(struct sim *s, struct rd *text, char **devices, struct err *err)
+static int head_load(struct sim *s, struct rd *text, struct err *err)
 {
 	struct rd line, before = *text;
 	unsigned n = 0;
@@ -155,7 +155,7 @@ static int head_load(struct sim *s, struct rd *text, char **devices, struct err 
 		if (str_eq(name, "gpusim"))
 			ok = str_eq(rest, "1");
 		else if (str_eq(name, "devices"))
-			ok = (free(*devices), *devices = strdup(rest ? rest : "")) != NULL;
+			ok = str_copy(s->devices, sizeof(s->devices), rest ? rest : "");
 		else if (str_eq(name, "drivers"))
 			ok = rest && drivers_load(s, rest);
 		else if (str_eq(name, "new-id"))
@@ -172,7 +172,6 @@ static int head_load(struct sim *s, struct rd *text, char **devices, struct err 
 static int state_load(struct sim *s, struct err *err)
 {
 	AUTO_BUF text = BUF_INIT(STATE_MAX);
-	AUTO_MEM char *devices = NULL;
 	struct gpumodel_config config = model_config(s);
 	char path[300];
 	struct rd in;
@@ -181,12 +180,12 @@ static int state_load(struct sim *s, struct err *err)
 	if (file_read(path, &text, err) < 0)
 		return -1;
 	in = buf_rd(&text);
-	if (head_load(s, &in, &devices, err) < 0 || gpumodel_load(in, &config, &s->model, err) < 0)
+	if (head_load(s, &in, err) < 0 || gpumodel_load(in, &config, &s->model, err) < 0)
 		return err_wrap(err, "%s", path);
-	if (s->opts.devices && devices && !str_eq(s->opts.devices, devices))
+	if (s->opts.devices && !str_eq(s->opts.devices, s->devices))
 		return err_set(err, ERR_INVALID, "%s holds the devices '%s', not '%s'",
-			       s->state_dir, devices, s->opts.devices);
-	s->opts.devices = TAKE_PTR(devices);
+			       s->state_dir, s->devices, s->opts.devices);
+	s->opts.devices = s->devices;
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tree - the files below /sys.  Reading them is reading files; this file keeps them true.  Those whose
  * writes mean something are remembered by inode, so that any path and any descriptor leads to them. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -233,83 +234,48 @@ void tree_device_add(struct sim *s, unsigned dev)
 	tree_sync(s, dev);
 }
 
-static int remove_entry(const char *path, const struct stat *st UNUSED, int type UNUSED)
+/* The folder and what is in it; links are not followed. */
+static void dir_remove(const char *path)
 {
-	return remove(path);
+	DIR *dir = opendir(path);
+	char below[PATH_SIZE];
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir))) {
+		if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
+			continue;
+		path_join(below, path, e->d_name);
+		if (e->d_type == DT_DIR)
+			dir_remove(below);
+		else
+			unlink(below);
+	}
+	if (dir)
+		closedir(dir);
+	rmdir(path);
 }
 
-static void remove_below(const char *dir)
+static void nodes_forget(struct sim *s, unsigned dev)
 {
-	static const char *const below[] = { "power/control", "power/runtime_status", "power" };
-	char path[PATH_SIZE];
-
-	for (size_t i = 0; i < ARRAY_LEN(below); i++) {
-		path_join(path, dir, below[i]);
-		remove_entry(path, NULL, 0);
+	for (unsigned i = s->n_nodes; i-- > 0;) {
+		if (s->node[i].dev != (int)dev)
+			continue;
+		if (s->node[i].fd >= 0)
+			close(s->node[i].fd);
+		s->node[i] = s->node[--s->n_nodes];
 	}
 }
 
 void tree_device_remove(struct sim *s, unsigned dev)
 {
-	static const char *const names[] = {
-		"vendor",
-		"device",
-		"subsystem_vendor",
-		"subsystem_device",
-		"class",
-		"revision",
-		"irq",
-		"numa_node",
-		"local_cpulist",
-		"enable",
-		"msi_bus",
-		"ari_enabled",
-		"broken_parity_status",
-		"dma_mask_bits",
-		"consistent_dma_mask_bits",
-		"current_link_speed",
-		"max_link_speed",
-		"current_link_width",
-		"max_link_width",
-		"boot_vga",
-		"modalias",
-		"uevent",
-		"resource",
-		"resource0",
-		"resource1",
-		"resource2",
-		"resource3",
-		"resource4",
-		"config",
-		"reset",
-		"reset_method",
-		"driver_override",
-		"remove",
-		"rescan",
-		"d3cold_allowed",
-		"iommu_group",
-		"subsystem",
-		"driver",
-		"power_state",
-	};
 	const struct gpumodel_info *info = gpumodel_info(s->model, dev);
 	char dir[PATH_SIZE], path[PATH_SIZE];
 
-	for (unsigned i = s->n_nodes; i-- > 0;)
-		if (s->node[i].dev == (int)dev) {
-			if (s->node[i].fd >= 0)
-				close(s->node[i].fd);
-			s->node[i] = s->node[--s->n_nodes];
-		}
+	nodes_forget(s, dev);
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s", info->bdf);
 	unlink(path);
 	device_dir(s, dev, dir);
-	remove_below(dir);
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		path_join(path, dir, names[i]);
-		unlink(path);
-	}
-	rmdir(dir);
+	dir_remove(dir);
 	group_make(info, dir, false);
 	tree_sync(s, dev);
 }

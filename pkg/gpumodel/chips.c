@@ -95,17 +95,19 @@ static const struct part *part_find(const char *name)
 
 static bool part_of_id(const char *name, struct part *out)
 {
+	const struct part *like = NULL;
 	uint64_t id;
 
 	if (!str_starts(name, "0x") || !str_hex(name, 0xffff, &id))
 		return false;
-	for (size_t i = 0; i < ARRAY_LEN(ranges); i++)
-		if (id >= ranges[i].first && id <= ranges[i].last) {
-			*out = *part_find(ranges[i].part);
-			out->device = (uint16_t)id;
-			return true;
-		}
-	return false;
+	for (size_t i = 0; i < ARRAY_LEN(ranges) && !like; i++)
+		if (id >= ranges[i].first && id <= ranges[i].last)
+			like = part_find(ranges[i].part);
+	if (!like)
+		return false;
+	*out = *like;
+	out->device = (uint16_t)id;
+	return true;
 }
 
 static int hex_digit(char c)
