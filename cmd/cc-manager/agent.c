@@ -103,13 +103,15 @@ static void on_link(void *arg, bool up, const struct err *why)
 	struct app *app = arg;
 
 	app->link_up = up;
-	survey_link_is_up(app);
-	if (up)
-		log_info("watching the node", "node", app->config.node_name, "server",
-			 k8s_config_server(app->k8s_config), NULL);
-	else
+	if (!up) {
 		log_warn("the API server is away, trying again", "server",
 			 k8s_config_server(app->k8s_config), "error", err_text(why), NULL);
+		return;
+	}
+	log_info("watching the node", "node", app->config.node_name, "server",
+		 k8s_config_server(app->k8s_config), NULL);
+	survey_link_is_up(app);
+	machine_server_is_back(app);
 }
 
 /* This node is ours: no other cc-manager runs. */

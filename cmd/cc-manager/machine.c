@@ -10,14 +10,15 @@
 #include "base/log.h"
 #include "base/str.h"
 
-#define MINUTE_MS     60000
-#define LONG_MS	      180000
-#define SWITCH_MS     600000 /* each job has a deadline of its own; this is for all of them */
-#define WAIT_POLL_MS  5000   /* --busy-policy=wait */
-#define ONCE_LIMIT_MS 60000  /* --once: how long an API server may be away */
-#define STOP_LIMIT_MS 8000   /* SIGTERM: then we go, whatever is open */
-#define DRIFT_MS      1000
-#define WRITE_MS      500
+#define MINUTE_MS      60000
+#define LONG_MS	       180000
+#define SWITCH_MS      600000 /* each job has a deadline of its own; this is for all of them */
+#define WAIT_POLL_MS   5000   /* --busy-policy=wait */
+#define ONCE_LIMIT_MS  60000  /* --once: how long an API server may be away */
+#define STOP_LIMIT_MS  8000   /* SIGTERM: then we go, whatever is open */
+#define BACK_WITHIN_MS 250    /* not all agents in the same moment */
+#define DRIFT_MS       1000
+#define WRITE_MS       500
 
 typedef void phase_fn(struct app *app);
 typedef bool phase_needed(const struct app *app);
@@ -316,6 +317,16 @@ void machine_look(struct app *app)
 	} else if (report_differs(app) && timer_left_ms(m->drift) == UINT64_MAX) {
 		timer_arm(m->drift, backoff_next_ms(&m->drifts));
 	}
+}
+
+/* What waits because the API server was away does not sit out its pause. */
+void machine_server_is_back(struct app *app)
+{
+	struct machine *m = &app->machine;
+	bool lost = m->pausing || (m->phase == IDLE && m->first.kind == ERR_TRANSIENT);
+
+	if (lost && timer_left_ms(m->retry) != UINT64_MAX)
+		timer_arm(m->retry, jitter_below(BACK_WITHIN_MS));
 }
 
 static void on_retry(struct source *s, void *arg)

@@ -68,6 +68,8 @@ void machine_done(struct app *app, const struct err *err);
 /* Something may have changed: begins an attempt when there is a reason for one. */
 void machine_look(struct app *app);
 
+void machine_server_is_back(struct app *app);
+
 /* SIGTERM: comes to an end that the next start can go on from. */
 void machine_stop(struct app *app);
 
