@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -225,6 +226,10 @@ class Agent:
             metadata = self.cluster.node(self.node)["metadata"]
             raise AssertionError(f"{e}\nlabels {metadata.get('labels')}\nannotations {metadata.get('annotations')}\n"
                                  f"{tail(self.log, 8)}") from None
+
+    def phase(self):
+        """The phase that the log named last."""
+        return re.findall(r" phase=(\w+)", self.log.read_text())[-1]
 
     def get(self, path):
         """Status and text of the agent's own HTTP server; status 0 while nobody answers."""

@@ -115,11 +115,9 @@ class Cluster:
         """Starts etcd and the API server; returns the seconds until /readyz said ok."""
         begin = time.monotonic()
         for attempt in range(3):
-            self.etcd_url = f"http://127.0.0.1:{free_port()}"
-            self.etcd = start([self.kube, "etcd", self.dir / "etcd", self.etcd_url,
-                               f"http://127.0.0.1:{free_port()}"], self.dir / "etcd.log")
+            self.etcd_url, self.etcd_peer_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
             try:
-                self._wait_alive(self.etcd, self._etcd_ready, 30, "etcd", self.dir / "etcd.log")
+                self.start_etcd()
                 break
             except AssertionError:
                 # Somebody took one of the ports between our asking and etcd's binding.
@@ -132,6 +130,14 @@ class Cluster:
         self.kubeconfig = self.write_kubeconfig("admin", {"client-certificate": str(self.dir / "admin.crt"),
                                                           "client-key": str(self.dir / "admin.key")})
         return time.monotonic() - begin
+
+    def start_etcd(self):
+        self.etcd = start([self.kube, "etcd", self.dir / "etcd", self.etcd_url, self.etcd_peer_url],
+                          self.dir / "etcd.log")
+        self._wait_alive(self.etcd, self._etcd_ready, 30, "etcd", self.dir / "etcd.log")
+
+    def stop_etcd(self):
+        finish(self.etcd)
 
     def start_api(self):
         """Starts the API server on the same port as before; returns the seconds until it was ready."""
@@ -496,8 +502,11 @@ class Context:
     def close(self):
         for function, args in reversed(self.cleanups):
             function(*args)
+        # A test that failed while they were away shall not fail the next one.
+        if self.cluster.etcd.poll() is not None:
+            self.cluster.start_etcd()
         if self.cluster.api_process.poll() is not None:
-            self.cluster.start_api()  # the test failed while it was away; the next one shall not
+            self.cluster.start_api()
 
 
 def run_one(function, cluster, operator, base):

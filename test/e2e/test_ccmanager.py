@@ -4,6 +4,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import time
 
@@ -368,15 +369,17 @@ def test_cut_connection(t):
 @test(alone=True)
 def test_api_server_restarts_during_a_switch(t):
     """The server is killed or stopped at several moments of a switch and comes back later."""
-    agent = Agent(t, "outage", operands=["vfio-manager", "kata-sandbox-device-plugin"]).start()
+    operands = ["vfio-manager", "kata-sandbox-device-plugin"]
+    agent = Agent(t, "outage", operands=operands, sim=["--boot-ms=400"]).start()
     agent.wait_settled("off")
-    mode, slowest = "off", 0
-    for delay_ms, how in ((0, signal.SIGKILL), (100, signal.SIGKILL), (250, signal.SIGTERM), (400, signal.SIGKILL),
-                          (600, signal.SIGKILL)):
+    mode, slowest, phases = "off", 0, []
+    for delay_ms, how in ((0, signal.SIGKILL), (100, signal.SIGKILL), (300, signal.SIGTERM), (600, signal.SIGKILL),
+                          (1000, signal.SIGKILL)):
         mode = "on" if mode == "off" else "off"
         agent.set_mode(mode)
         time.sleep(delay_ms / 1000)
         t.cluster.stop_api(how)
+        phases.append(agent.phase())
         time.sleep(1)
         t.cluster.start_api()
         begin = time.monotonic()
@@ -386,7 +389,7 @@ def test_api_server_restarts_during_a_switch(t):
         assert all(v == "true" for k, v in labels.items() if k.startswith(DEPLOY)), labels
     assert agent.stop() == 0
     assert not agent.wrong_hardware("on")
-    t.note(f"5 outages, converged at most {slowest:.1f} s after the server was back")
+    t.note(f"outages in {', '.join(phases)}; converged at most {slowest:.1f} s after the server was back")
 
 
 @test(alone=True)
@@ -426,6 +429,36 @@ def test_watch_expires_by_compaction(t):
     assert lists, "the node was listed again"
     assert any("410" in k or "expired" in k or "gone" in k for k in causes), causes
     t.note(", ".join(sorted(causes)))
+
+
+@test(alone=True)
+def test_etcd_restored_from_a_backup(t):
+    """Versions go backwards: what cc-manager watched from lies in the future of the restored server."""
+    agent = Agent(t, "restored").start()
+    agent.wait_settled("off")
+    data, backup = t.cluster.dir / "etcd", t.dir / "backup"
+    t.cluster.stop_api()
+    t.cluster.stop_etcd()
+    shutil.copytree(data, backup)
+    t.cluster.start_etcd()
+    t.cluster.start_api()
+    agent.set_mode("on")
+    agent.wait_settled("on", 60)
+    for n in range(200):
+        t.cluster.request("PATCH", f"/api/v1/nodes/{agent.node}", {"metadata": {"labels": {"nvidia.com/n": str(n)}}},
+                          kind=e2e.MERGE)
+    time.sleep(1)  # the last of them is on its way to the agent
+
+    t.cluster.stop_api()
+    t.cluster.stop_etcd()
+    shutil.rmtree(data)
+    shutil.copytree(backup, data)
+    t.cluster.start_etcd()
+    t.cluster.start_api()
+    begin = time.monotonic()
+    agent.set_mode("devtools")
+    agent.wait_settled("devtools", 120)
+    t.note(f"converged {elapsed(begin):.1f} s after the restored server was back")
 
 
 @test(alone=True)
