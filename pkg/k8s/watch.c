@@ -364,12 +364,15 @@ static void list_again(struct watch *w)
 		again_after(w, backoff_next_ms(&w->backoff));
 }
 
+/* A server that was out of reach may come back with an older etcd.  It does not refuse to watch from a
+ * version of its future, it stays silent: so ask what there is. */
 static bool version_is_spent(struct watch *w, enum k8s_restart cause, const struct err *err)
 {
 	if (cause == K8S_RESTART_HTTP)
 		w->refused++;
 	return cause == K8S_RESTART_GONE || cause == K8S_RESTART_ERROR_EVENT ||
-	       cause == K8S_RESTART_BAD_DATA || err->kind == ERR_INVALID ||
+	       cause == K8S_RESTART_BAD_DATA || cause == K8S_RESTART_NETWORK ||
+	       cause == K8S_RESTART_IDLE || err->kind == ERR_INVALID ||
 	       w->refused >= REFUSED_MOST;
 }
 

@@ -161,8 +161,9 @@ class Cluster:
         self._wait_alive(self.api_process, self._api_ready, 120, "API server", d / "apiserver.log")
         return time.monotonic() - begin
 
-    def stop_api(self, how=signal.SIGTERM):
-        finish(self.api_process, 30.0, how)
+    def stop_api(self, how=signal.SIGKILL):
+        """Asked politely (SIGTERM) it goes on serving open watches; after 5 s it is killed."""
+        finish(self.api_process, 5.0, how)
 
     def stop(self):
         for process in (self.api_process, self.etcd):
