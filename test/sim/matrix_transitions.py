@@ -53,11 +53,11 @@ def ask(node, machine, mode, in_force):
 
     def answered():
         status = node.kube.status()
-        return status.get("wanted") == mode and node.kube.labels().get(STATE) == "failed" and status
-    status = wait_until(answered, machine.seconds, lambda: f"{mode} refused: {node.kube.status()}\n"
-                        f"{simlib.tail(node.log)}")
-    missing = [w for w in machine.refuses[mode] if w not in status["message"]]
-    assert not missing, f"the refusal of {mode} does not say {missing}: {status['message']}"
+        # on a busy machine a phase takes long enough to be told of; the label is then still the last answer's
+        return (status.get("wanted") == mode and node.kube.labels().get(STATE) == "failed" and
+                all(w in status["message"] for w in machine.refuses[mode]))
+    wait_until(answered, machine.seconds, lambda: f"{mode} refused for {machine.refuses[mode]}: "
+               f"{node.kube.status()}\n{simlib.tail(node.log)}")
     assert resets(node) == before, f"{mode} is refused, but a device was reset"
     assert node.kube.labels().get(READY) != "true" or in_force in ("on", "ppcie"), "ready, but nothing is in force"
     return in_force

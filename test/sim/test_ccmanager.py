@@ -140,9 +140,12 @@ def test_requests_of_a_switch(folder):
         wait_until(lambda: requests(node, "create", "/events")[1:], 5, "two events")
         sent = [(r["verb"], r["path"].split("?")[0]) for r in node.kube.traffic()["items"]
                 if r["agent"].startswith("cc-manager") and r["verb"] != "watch-end"]
-        check(len(sent) <= 8, sent)
         patches = requests(node, "patch", "/nodes/")
-        check(len(patches) == 3 and all("fieldManager=gpucc" in r["path"] for r in patches), patches)
+        # a phase that takes longer than 2 s, as on a busy machine, is told of by one patch more
+        times = [simlib.timestamp(r["time"]) for r in patches]
+        long_phases = int((max(times) - min(times)) / 2)
+        check(3 <= len(patches) <= 3 + long_phases and len(sent) <= 8 + long_phases, sent)
+        check(all("fieldManager=gpucc" in r["path"] for r in patches), patches)
         check(sorted(reasons(node)) == ["CCModeSwitched", "CCModeSwitching"], node.kube.events())
         node.kube.traffic_reset()
         time.sleep(0.5)
