@@ -107,9 +107,14 @@ int fsp_mnoc_call(struct gpu *g, const uint32_t *request, size_t n, uint32_t *an
 
 	if (n < 2 || 4 * n > FSP_MNOC_BYTES)
 		return err_set(err, ERR_INVALID, "FSP request of %zu dwords", n);
+	/* An error that is there already is an earlier asker's, who was killed or too slow: it must not
+	 * keep us out for ever.  If it is more than that, it is still there when we have sent. */
+	if (gpu_rd(g, FSP_RECEIVE_INFO, "FSP receive mailbox", &info, err) < 0)
+		return -1;
+	if (info & FSP_INFO_ERROR)
+		gpu_note(g, LOG_DEBUG, "FSP receive mailbox reports an earlier error: 0x%08x", info);
 	/* Dropped before, as FSP may wait for that, and after, as one may come while we wait. */
-	if (info_read(g, FSP_RECEIVE_INFO, "FSP receive mailbox", &info, err) < 0 ||
-	    stale_drop(g, err) < 0 ||
+	if (stale_drop(g, err) < 0 ||
 	    info_wait(g, FSP_RECEIVE_INFO, "FSP receive mailbox (ready)", FSP_INFO_READY, READY_MS,
 		      &info, err) < 0 ||
 	    stale_drop(g, err) < 0 || message_send(g, request, n, err) < 0)

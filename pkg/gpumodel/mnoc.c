@@ -12,7 +12,7 @@
 #define INFO_CREDIT BIT(26)
 
 #define CREDIT_BYTES 64
-#define GIVE_UP_US   1000000 /* a command half written for so long is dropped */
+#define GIVE_UP_US   3000000 /* a command half written for so long is dropped */
 
 static const uint32_t port_max[MNOC_PORTS] = { 4160, 1024 };
 
