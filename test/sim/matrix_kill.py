@@ -2,9 +2,10 @@
 """The kill matrix: SIGKILL at every register write, sysfs write, state-file operation, API request and log line of a
 switch, then a restart. After it the node has to be as if nothing had happened.
 
-Whole for 1 H100 + 1 LS10 from off to on and from off to ppcie; for the other transitions, for 8 H100 + 4 LS10, for a
-label that changes while cc-manager is dead, for a lost state directory and for a second kill during the recovery, a
-random sample. KILL_ALL=1 takes all points of all; KILL_SEED=N repeats a sample; KILL_SAMPLE=N sets its size.
+Whole for 1 H100 + 1 LS10 from off to on and from off to ppcie, and for 1 B200, whose firmware is spoken to in another
+way, from off to on. A random sample for the other transitions, for 8 H100 + 4 LS10, for a label that changes while
+cc-manager is dead, for a lost state directory, for a second kill during the recovery, and for SIGTERM at random times.
+KILL_ALL=1 takes all points of all; KILL_SEED=N repeats a sample; KILL_SAMPLE=N sets its size.
 """
 
 import json
@@ -25,7 +26,7 @@ KINDS = {"reg": "register writes", "sysfs": "sysfs writes", "file": "state-file 
          "log": "log lines"}
 KILLED = 137
 
-SMALL, LARGE = "h100:1,ls10:1", "h100:8,ls10:4"
+SMALL, LARGE, OTHER = "h100:1,ls10:1", "h100:8,ls10:4", "b200:1"
 
 # What users and others have under nvidia.com/gpu.deploy.*, and what has to be there in the end.
 DEPLOYED = {
@@ -218,12 +219,12 @@ def some(rng, points, n):
 def groups(rng, counts):
     """counts: {(devices, before, after): {kind: n}}"""
     whole = [(SMALL, "off", "on"), (SMALL, "off", "ppcie")]
-    for switch in whole:
+    for switch in [*whole, (OTHER, "off", "on")]:
         for kind, words in KINDS.items():
             points = [Point(*switch, k, n) for k, n in every(counts[switch]) if k == kind]
             yield Group(f"kill: {' '.join((switch[0], switch[1], '->', switch[2]))}, all {words}", points)
     for switch in counts:
-        if switch not in whole:
+        if switch not in whole and switch[0] != OTHER:
             points = [Point(*switch, k, n) for k, n in some(rng, every(counts[switch]), SAMPLE)]
             yield Group(f"kill: {' '.join((switch[0], switch[1], '->', switch[2]))}, a sample", points)
     for how in ("daemon", "state lost", "label back"):
@@ -244,7 +245,7 @@ def some_points(rng, points):
 
 def counted(base):
     switches = [(SMALL, a, b) for a in simlib.MODES for b in simlib.MODES if a != b]
-    switches += [(LARGE, "off", "on"), (LARGE, "off", "ppcie"), (LARGE, "ppcie", "on")]
+    switches += [(LARGE, "off", "on"), (LARGE, "off", "ppcie"), (LARGE, "ppcie", "on"), (OTHER, "off", "on")]
     with simlib.pool() as pool:
         found = pool.map(lambda i: count_points(base / f"count-{i}", *switches[i]), range(len(switches)))
         return dict(zip(switches, found))

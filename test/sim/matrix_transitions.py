@@ -16,7 +16,7 @@ class Machine:
     """name, devices; refuses: {mode: words that the reason has to hold}; only: the devices that have to follow;
     ready: what cc.ready.state says whatever is in force"""
 
-    def __init__(self, name, devices, agent=(), refuses=None, only=lambda d: True, ready=None, seconds=30):
+    def __init__(self, name, devices, agent=(), refuses=None, only=lambda d: True, ready=None, seconds=120):
         self.name, self.devices, self.agent, self.ready = name, devices, agent, ready
         self.refuses, self.only, self.seconds = refuses or {}, only, seconds
 
@@ -29,8 +29,8 @@ NO_CC = {"on": [A100, "no confidential computing"], "devtools": [A100, "no confi
          "ppcie": [A100, "no ppcie"]}
 MACHINES = (
     Machine("1 H100", "h100:1"),
-    Machine("8 H100 + 4 LS10", "h100:8,ls10:4", seconds=60),
-    Machine("8 B200", "b200:8", refuses={"ppcie": ["ppcie", "B200"]}, seconds=60),
+    Machine("8 H100 + 4 LS10", "h100:8,ls10:4"),
+    Machine("8 B200", "b200:8", refuses={"ppcie": ["ppcie", "B200"]}),
     Machine("2 H100 + 1 A100, fail", f"h100:2,a100:1@{A100}", refuses=NO_CC),
     Machine("2 H100 + 1 A100, skip", f"h100:2,a100:1@{A100}", agent=["--unsupported-gpu=skip"], only=is_capable),
     Machine("no GPU", "nic", only=is_capable, ready="", refuses={mode: ["no NVIDIA GPU"] for mode in ("on", "devtools", "ppcie")}),
