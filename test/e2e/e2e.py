@@ -142,10 +142,23 @@ class Cluster:
     def start_api(self):
         """Starts the API server on the same port as before; returns the seconds until it was ready."""
         begin = time.monotonic()
+        log = self.dir / "apiserver.log"
+        self.api_process = start(self._api_command(self.port), log)
+        self._wait_alive(self.api_process, lambda: self._api_ready(self.port), 120, "API server", log)
+        return time.monotonic() - begin
+
+    def start_another_api(self):
+        """A second API server on the same etcd; returns its process and port. Whoever starts it ends it."""
+        port, log = free_port(), self.dir / "apiserver-2.log"
+        process = start(self._api_command(port), log)
+        self._wait_alive(process, lambda: self._api_ready(port), 120, "second API server", log)
+        return process, port
+
+    def _api_command(self, port):
         d = self.dir
-        self.api_process = start([
+        return [
             self.kube, "apiserver", f"--etcd-servers={self.etcd_url}",
-            "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", f"--secure-port={self.port}",
+            "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", f"--secure-port={port}",
             # No kubernetes.default endpoint: 127.0.0.1 is not a valid one, and nothing here uses it.
             "--endpoint-reconciler-type=none",
             f"--tls-cert-file={d}/server.crt", f"--tls-private-key-file={d}/server.key",
@@ -155,11 +168,11 @@ class Cluster:
             f"--service-account-key-file={d}/sa.pub", f"--service-account-signing-key-file={d}/sa.key",
             "--service-account-extend-token-expiration=false",
             "--service-cluster-ip-range=10.0.0.0/24", "--shutdown-delay-duration=0s",
+            # On SIGTERM watches are ended as by their time-out, not cut.
+            "--shutdown-watch-termination-grace-period=2s",
             f"--audit-policy-file={d}/audit.yaml", f"--audit-log-path={self.audit_path}",
             "--allow-privileged=true", "--profiling=false", "--v=1", *self.extra_flags,
-        ], d / "apiserver.log")
-        self._wait_alive(self.api_process, self._api_ready, 120, "API server", d / "apiserver.log")
-        return time.monotonic() - begin
+        ]
 
     def stop_api(self, how=signal.SIGKILL):
         """Asked politely (SIGTERM) it goes on serving open watches; after 5 s it is killed."""
@@ -186,10 +199,12 @@ class Cluster:
         except OSError:
             return False
 
-    def _api_ready(self):
+    def _api_ready(self, port):
         try:
-            return self.request("GET", "/readyz") == "ok"
-        except (OSError, ApiError, http.client.HTTPException):
+            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=self.admin_tls)
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
             return False
 
     def compact(self):
