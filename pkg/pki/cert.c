@@ -29,6 +29,15 @@ const char *pki_reason_word(enum pki_reason reason)
 		[PKI_FWID] = "fwid",
 		[PKI_RIM_CHAIN] = "rim-chain",
 		[PKI_RIM_TIME] = "rim-time",
+		[PKI_OCSP_STATUS] = "ocsp-status",
+		[PKI_OCSP_SIGNER] = "ocsp-signer",
+		[PKI_OCSP_SIGNATURE] = "ocsp-signature",
+		[PKI_OCSP_CERT_ID] = "ocsp-certid",
+		[PKI_OCSP_NONCE] = "ocsp-nonce",
+		[PKI_OCSP_TIME] = "ocsp-time",
+		[PKI_OCSP_REVOKED] = "ocsp-revoked",
+		[PKI_OCSP_HOLD] = "ocsp-hold",
+		[PKI_OCSP_UNKNOWN] = "ocsp-unknown",
 	};
 
 	return (size_t)reason < PKI_N_REASONS && words[reason] ? words[reason] : "none";

@@ -10,7 +10,7 @@
  * Fails:    ERR_INVALID for what is not well-formed, ERR_UNTRUSTED for what is but breaks a rule; err.code
  *           is then an enum pki_reason, and the text begins with its word and names the certificate and
  *           the rule.  ERR_SYSTEM when memory is short.
- * Does not: ask who was revoked, compare families or identities with anything outside of the chain.
+ * Does not: send anything, compare families or identities with anything outside of the chain.
  */
 #pragma once
 #include <openssl/types.h>
@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/rd.h"
 
@@ -43,6 +44,15 @@ enum pki_reason {
 	PKI_FWID,		/* "fwid": the leaf's DICE extension is missing or wrong */
 	PKI_RIM_CHAIN,		/* "rim-chain" */
 	PKI_RIM_TIME,		/* "rim-time" */
+	PKI_OCSP_STATUS,	/* "ocsp-status": no answer in it */
+	PKI_OCSP_SIGNER,	/* "ocsp-signer": not the issuer, nor whom the issuer appointed */
+	PKI_OCSP_SIGNATURE,	/* "ocsp-signature" */
+	PKI_OCSP_CERT_ID,	/* "ocsp-certid": an answer to another question */
+	PKI_OCSP_NONCE,		/* "ocsp-nonce" */
+	PKI_OCSP_TIME,		/* "ocsp-time": too old, from the future, or our clock is wrong */
+	PKI_OCSP_REVOKED,	/* "ocsp-revoked" */
+	PKI_OCSP_HOLD,		/* "ocsp-hold" */
+	PKI_OCSP_UNKNOWN,	/* "ocsp-unknown" */
 	PKI_N_REASONS
 };
 const char *pki_reason_word(enum pki_reason reason);
@@ -104,3 +114,39 @@ int pki_rim_signer_verify(const struct rd *der, size_t n, const struct pki_ancho
 void pki_rim_signer_free(struct pki_rim_signer *s);
 DEFINE_AUTO(struct pki_rim_signer *, pki_rim_signer_free);
 EVP_PKEY *pki_rim_signer_key(const struct pki_rim_signer *s);
+
+/* --- revocation (RFC 6960) ------------------------------------------------------------------- */
+
+#define PKI_OCSP_MAX_BYTES   16384
+#define PKI_OCSP_MAX_CERTS   4 /* in an answer; one is usual */
+#define PKI_OCSP_NONCE_BYTES 32
+#define PKI_OCSP_SKEW_S	     300
+#define PKI_OCSP_MAX_AGE_S   86400 /* since it was produced */
+#define PKI_OCSP_NO_NEXT_S   3600  /* how long an answer without nextUpdate holds */
+
+struct pki_ocsp_query {
+	X509 *subject, *issuer; /* neighbours in a chain that was verified; borrowed */
+	const uint8_t *nonce;	/* PKI_OCSP_NONCE_BYTES, or NULL: none asked for, none expected */
+	bool sha1;		/* ask with SHA-1 instead of SHA-384 as the hash of the issuer */
+	int64_t clock_slack_s;	/* with a nonce: how far `now` may be from producedAt; 0: PKI_OCSP_SKEW_S */
+};
+
+/* Appends the DER of a request. */
+int pki_ocsp_request(const struct pki_ocsp_query *q, struct buf *out, struct err *err) MUST_CHECK;
+
+enum pki_ocsp_status { PKI_OCSP_IS_GOOD, PKI_OCSP_IS_REVOKED, PKI_OCSP_IS_ON_HOLD, PKI_OCSP_IS_UNKNOWN };
+
+struct pki_ocsp_answer {
+	enum pki_ocsp_status status;
+	const char *reason; /* of a revocation, "key_compromise"; else "" */
+	int64_t produced_at, this_update;
+	int64_t usable_until; /* without the skew */
+};
+
+/* 0 when the answer can be relied upon, whatever it says.  A nonce that matches makes producedAt a proof
+ * of the time; when `now` is elsewhere, the error says that the clock is wrong. */
+int pki_ocsp_check(struct rd der, const struct pki_ocsp_query *q, int64_t now, struct pki_ocsp_answer *out,
+		   struct err *err) MUST_CHECK;
+
+/* 0 when good; on hold only if `allow_hold`, which is for signers of RIMs and never for devices. */
+int pki_ocsp_verdict(const struct pki_ocsp_answer *a, bool allow_hold, struct err *err) MUST_CHECK;

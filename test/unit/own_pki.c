@@ -318,6 +318,26 @@ void own_rim_chain(struct own_chain *c, const char *l3, const char *ca, enum own
 	chain_make(c, p, 4, NULL, fault);
 }
 
+void own_responder(const struct own_chain *c, size_t i, enum own_responder how, X509 **cert, EVP_PKEY **key)
+{
+	size_t by = how == OWN_RESPONDER_OTHER_ISSUER ? i + 1 : i;
+	struct plan p = { .serial = "05EE", .usage = "critical,digitalSignature", .aki = true, .version = 2 };
+	char issuer[64];
+
+	X509_NAME_get_text_by_NID(X509_get_subject_name(c->cert[by]), NID_commonName, issuer, sizeof(issuer));
+	snprintf(p.issuer, sizeof(p.issuer), "%s", issuer);
+	snprintf(p.subject, sizeof(p.subject), "OURS OCSP Responder");
+	if (how == OWN_RESPONDER_NO_SIGNING)
+		p.usage = "critical,keyEncipherment";
+	*key = EVP_EC_gen("P-384");
+	*cert = cert_new(&p, *key, c->cert[by]);
+	if (how != OWN_RESPONDER_NO_EKU)
+		extension_add(*cert, c->cert[by], NID_ext_key_usage, "critical,OCSPSigning");
+	if (how == OWN_RESPONDER_EXPIRED)
+		ASN1_TIME_set(X509_getm_notAfter(*cert), BEGINS + 1);
+	cr_assert(X509_sign(*cert, how == OWN_RESPONDER_OTHER_KEY ? *key : c->key[by], EVP_sha384()) > 0);
+}
+
 void own_chain_clear(struct own_chain *c)
 {
 	for (size_t i = 0; i < c->n; i++) {

@@ -69,5 +69,17 @@ void own_device_chain(struct own_chain *c, const char *family, enum own_fault fa
 void own_rim_chain(struct own_chain *c, const char *l3, const char *ca, enum own_fault fault);
 void own_chain_clear(struct own_chain *c);
 
+enum own_responder {
+	OWN_RESPONDER_GOOD,
+	OWN_RESPONDER_NO_EKU,
+	OWN_RESPONDER_OTHER_ISSUER, /* certificate i + 1 */
+	OWN_RESPONDER_OTHER_KEY,    /* issuer's name, somebody else's signature */
+	OWN_RESPONDER_EXPIRED,
+	OWN_RESPONDER_NO_SIGNING, /* key usage */
+};
+
+/* A certificate for signing OCSP answers, from certificate i; the caller frees both. */
+void own_responder(const struct own_chain *c, size_t i, enum own_responder how, X509 **cert, EVP_PKEY **key);
+
 /* PEM of certificates first..last-1; the caller frees. */
 char *own_pem(const struct own_chain *c, size_t first, size_t last);
