@@ -394,7 +394,7 @@ def outage(folder):
         watch = client.watch()
         line(watch)
         begin = time.monotonic()
-        kube.control("POST", "outage?ms=400")
+        kube.control("POST", "outage?ms=2000")
         expect((ConnectionResetError, http.client.IncompleteRead), watch.read)
         client.close()
         expect(ConnectionRefusedError, client.get)
