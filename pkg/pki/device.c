@@ -105,7 +105,7 @@ static bool san_names(const X509 *leaf, const char *family)
 	    !der_take(&other, DER_CONTEXT_LIST(0), &wrapped) || !rd_end(&other) ||
 	    !der_take(&wrapped, DER_UTF8, &text) || !rd_end(&wrapped))
 		return false;
-	if (text.left != n + 2 * PKI_PDI_BYTES || memcmp(text.p, want, n))
+	if (text.left != n + 2 * PKI_PDI_BYTES || memcmp(text.p, want, n) != 0)
 		return false;
 	for (size_t i = n; i < text.left; i++)
 		if (OPENSSL_hexchar2int(text.p[i]) < 0)

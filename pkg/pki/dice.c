@@ -83,7 +83,7 @@ static const char *tcb_info_fault(struct rd in, const char *family, uint8_t out[
 		return "the TcbInfo extension is malformed";
 	if (!rd_equal(&value[TCB_VENDOR], "NVIDIA", 6))
 		return "the vendor in the TcbInfo extension is not NVIDIA";
-	if (model->left < n + 1 || memcmp(model->p, family, n) || model->p[n] != ' ')
+	if (model->left < n + 1 || memcmp(model->p, family, n) != 0 || model->p[n] != ' ')
 		return "the model in the TcbInfo extension is of another family";
 	if (!digests_read(value[TCB_FWIDS], out))
 		return "the TcbInfo extension has no SHA-384 FWID";

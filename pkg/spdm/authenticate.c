@@ -40,7 +40,7 @@ static int key_check(const EVP_PKEY *key, struct err *err)
 	size_t n;
 
 	if (!key || EVP_PKEY_get_base_id(key) != EVP_PKEY_EC ||
-	    !EVP_PKEY_get_group_name(key, group, sizeof(group), &n) || strcmp(group, SN_secp384r1))
+	    !EVP_PKEY_get_group_name(key, group, sizeof(group), &n) || strcmp(group, SN_secp384r1) != 0)
 		return spdm_refuse(err, SPDM_BAD_SIGNATURE, "the leaf's key is not on P-384");
 	return 0;
 }
