@@ -269,11 +269,14 @@ TABLE_TEST(pki, built_in_roots_are_nvidias, roots)
 	unsigned char *der = NULL, *spki = NULL;
 	struct err err = ERR_INIT;
 	AUTO_ANCHOR a = { .cert = NULL };
+	int n;
 
 	cr_assert_eq(pki_anchor_builtin(row->which, &a, &err), 0, "%s", err_text(&err));
 	cr_assert(!a.named_by_operator);
-	assert_sha256(der, i2d_X509(a.cert, &der), row->der);
-	assert_sha256(spki, i2d_X509_PUBKEY(X509_get_X509_PUBKEY(a.cert), &spki), row->spki);
+	n = i2d_X509(a.cert, &der);
+	assert_sha256(der, n, row->der);
+	n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(a.cert), &spki);
+	assert_sha256(spki, n, row->spki);
 	OPENSSL_free(der);
 	OPENSSL_free(spki);
 }
