@@ -421,10 +421,11 @@ TABLE_TEST(pki, rim_signers_keep_every_rule, rims)
 
 	own_rim_chain(&c, row->l3, row->ca, row->fault);
 	anchor = anchor_of(&c);
-	for (size_t i = 0; i < 4; i++)
-		der[i] = rd_of(bytes[i], (size_t)i2d_X509(c.cert[i], &bytes[i]));
-	for (size_t i = 0; i < 4; i++)
-		der[i].p = bytes[i];
+	for (size_t i = 0; i < 4; i++) {
+		int n = i2d_X509(c.cert[i], &bytes[i]);
+
+		der[i] = rd_of(bytes[i], (size_t)n);
+	}
 	got = judge_rim(der + row->first, row->n, &anchor, OWN_NOW, &s, &err);
 	for (size_t i = 0; i < 4; i++)
 		OPENSSL_free(bytes[i]);
