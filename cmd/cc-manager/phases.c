@@ -323,7 +323,7 @@ void phase_verify(struct app *app)
 
 /* Knobs that say something else than what is in force would take effect with the next reset, such as
  * that of a VM that starts. */
-static bool wants_repair(const struct app *app, const struct device *d, enum gpu_mode *mode)
+static bool wants_repair(const struct device *d, enum gpu_mode *mode)
 {
 	bool has_modes =
 		d->active.cc != GPU_CC_UNSUPPORTED || d->active.ppcie != GPU_PPCIE_UNSUPPORTED;
@@ -331,7 +331,7 @@ static bool wants_repair(const struct app *app, const struct device *d, enum gpu
 	if (!has_modes || d->lock_fd < 0 || d->dev.in_use[0] || !plan_mode_of(d, mode))
 		return false;
 	if (d->staged == GPU_STAGED_SAME)
-		return *mode != app->survey.mode;
+		return *mode != d->compared;
 	return d->staged == GPU_STAGED_DIFFERENT;
 }
 
@@ -351,7 +351,7 @@ static size_t repairs(const struct app *app, struct gpu_job *job)
 		const struct device *d = &app->devices.item[i];
 		enum gpu_mode mode;
 
-		if (!wants_repair(app, d, &mode))
+		if (!wants_repair(d, &mode))
 			continue;
 		job[n++] = (struct gpu_job){
 			.dev = &d->dev, .op = GPU_OP_STAGE, .mode = mode, .lock_fd = d->lock_fd

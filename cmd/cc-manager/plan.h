@@ -34,7 +34,8 @@ struct device {
 	struct gpu_dev dev;
 	struct gpu_pair recorded; /* in this boot; else unknown */
 	struct gpu_pair active;	  /* read, or when in use recorded in this boot; else unknown */
-	enum gpu_staged_answer staged; /* do its knobs say the wanted mode? */
+	enum gpu_staged_answer staged; /* do its knobs say `compared`? */
+	enum gpu_mode compared;	       /* the wanted mode, or off where it cannot be that */
 	bool foreign_driver; /* in use because of its driver, which does not go by itself */
 	bool unbound;	     /* was taken from its driver by an attempt that did not end */
 	char error[GPU_TEXT_BYTES *

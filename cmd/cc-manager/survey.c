@@ -165,6 +165,7 @@ static int query(struct app *app, struct err *err)
 {
 	struct survey *s = &app->survey;
 	struct gpu_job job[GPU_MAX_DEVICES];
+	struct err cannot = ERR_INIT;
 	struct gpu_jobs_spec spec = {
 		.loop = app->loop,
 		.host = &app->host,
@@ -179,11 +180,12 @@ static int query(struct app *app, struct err *err)
 
 		if (!is_to_be_read(d))
 			continue;
+		d->compared = gpu_can(&d->dev, s->mode, &cannot) == 0 ? s->mode : GPU_MODE_OFF;
 		s->at[spec.n] = i;
 		job[spec.n++] = (struct gpu_job){
 			.dev = &d->dev,
 			.op = GPU_OP_QUERY,
-			.mode = s->mode,
+			.mode = d->compared,
 			.want_staged = s->want_staged,
 			.lock_fd = d->lock_fd,
 		};

@@ -3,7 +3,8 @@
  * err - what went wrong: a kind for code to decide on, a text for people.
  *
  * The caller allocates it, so that it works when memory is short.  Fallible functions return 0 or -1
- * and take `struct err *` last; it is never NULL.  `code` is the errno or HTTP status behind it.
+ * and take `struct err *` last; it is never NULL.  `code` is the errno or HTTP status behind it, or
+ * a reason of the package that set it (enum pki_reason, enum spdm_reason).
  * Callers put context in front with err_wrap(); when room runs out it is the context that is cut
  * and the cause that stays.  Texts name the object and what was attempted, in lower case.
  */

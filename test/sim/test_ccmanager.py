@@ -438,6 +438,17 @@ def test_refusal_gives_operands_back(folder):
         check(operands(node)["vfio-manager"] == "true", operands(node))
 
 
+@test
+def test_refusal_puts_staged_knobs_back(folder):
+    """Whoever died after staging: also when what is wanted now is a mode that the chip does not have."""
+    with closing(Node(folder, "b200:1", labels={LABEL: "ppcie"}, sim=["--knob=8=1"])) as node:
+        check(node.once().rc == 1, "refused")
+        status = node.kube.status()
+        check("B200 has no ppcie mode" in status["message"] and status["inForce"] == "off", status)
+        check([d["error"] for d in status["devices"]] == [None], status)
+        check([d["stagedUnapplied"] for d in node.truth()] == [False], node.truth())
+
+
 # ---- operands -----------------------------------------------------------------------------------------------------
 
 @test
