@@ -44,9 +44,13 @@ int ns_enter(struct err *err)
 
 	if (!entered && user_namespace(err) < 0)
 		return -1;
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return err_errno(err, "making mounts private");
-	return 0;
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
+		return 0;
+	if (errno == EINVAL)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "/ is no mount point, as in a plain chroot, so mounts cannot be kept "
+			       "private; bind the folder onto itself before entering it");
+	return err_errno(err, "making mounts private");
 }
 
 /* Binds `name` of the folder `old` onto `to`, folders with all below them. */
